@@ -1,0 +1,18 @@
+"""Child registries of mmcgc.
+
+Models, data sets and the like live under the scope ``mmcgc`` (``type='mmcgc.CIFARResNet'``).  The convolution layers are
+registered in MMEngine's root registry instead, since that is where :func:`mmcv.cnn.build_conv_layer` looks from any scope.
+"""
+
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+
+def _child(name: str, *locations: str) -> Registry:
+    return Registry(name, parent=getattr(root, name), scope='mmcgc', locations=list(locations))
+
+
+MODELS = _child('MODELS', 'mmcgc.models')
+DATASETS = _child('DATASETS', 'mmcgc.datasets')
+HOOKS = _child('HOOKS', 'mmcgc.engine')
+OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'mmcgc.engine')
