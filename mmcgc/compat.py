@@ -1,0 +1,178 @@
+"""Remedies for breakages of the libraries that mmcgc plugs into, applied on ``import mmcgc``.
+
+Each function mends one breakage, names the upstream thread, says when it may go, and does nothing where the breakage is
+absent.  None of them imports torchvision, mmpretrain or mmaction.
+"""
+
+import functools
+import importlib.machinery
+import importlib.util
+import os
+import pickle
+import struct
+import sys
+import warnings
+from types import ModuleType
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.utils import digit_version
+
+_STATISTICS = ('min', 'max', 'current', 'mean')
+_NUMPY_TYPES = '?bBhHiIlLqQefdSU'
+_libraries: list[torch.library.Library] = []  # an operator's schema lives as long as the Library object that defined it
+
+
+def apply() -> None:
+    """Apply every remedy; safe to call more than once."""
+    check_mmcv()
+    stub_missing_drn()
+    define_torchvision_schemas()
+    allow_own_checkpoints()
+    guard_checkpoint_loading()
+
+
+def check_mmcv() -> None:
+    """Raise ImportError for a missing or too old mmcv, warn about one that mmaction2 refuses.
+
+    https://github.com/open-mmlab/mmaction2/issues/2852; the warning may go when mmaction2 takes mmcv 2.2.
+    """
+    remedy = 'install it with `pip install mmcv-lite==2.1.0`, or a full mmcv>=2.0.0rc4,<2.2.0'
+    try:
+        import mmcv
+    except ImportError as error:
+        raise ImportError(f'mmcgc needs mmcv, which cannot be imported ({error}): {remedy}') from error
+    version = digit_version(mmcv.__version__)
+    if version < digit_version('2.0.0rc4'):
+        raise ImportError(f'mmcgc needs mmcv>=2.0.0rc4, found {mmcv.__version__}: {remedy}')
+    if version >= digit_version('2.2.0'):
+        warnings.warn(f'mmaction2 1.2.0 refuses mmcv {mmcv.__version__}; for video models {remedy}', stacklevel=2)
+
+
+def stub_missing_drn() -> None:
+    """Stand in for ``mmaction.models.localizers.drn``, which the wheel of mmaction2 1.2.0 lacks.
+
+    https://github.com/open-mmlab/mmaction2/issues/2714; may go with the first mmaction2 release that ships the folder.
+    """
+    name = 'mmaction.models.localizers.drn'
+    root = _folder_of('mmaction')
+    if root is None or not os.path.isdir(f'{root}/models/localizers') or os.path.isdir(f'{root}/models/localizers/drn'):
+        return
+
+    class DRN:
+        """Stands for the localizer that the installed mmaction2 lacks; raises ImportError when built."""
+
+        def __init__(self, *args, **kwargs):
+            raise ImportError('this mmaction2 was packaged without models/localizers/drn; install mmaction2 from its '
+                              'repository to use DRN (https://github.com/open-mmlab/mmaction2/issues/2714)')
+
+    for full_name in (name, f'{name}.drn'):
+        module = ModuleType(full_name, 'Stand-in made by mmcgc.compat.')
+        module.DRN = DRN
+        sys.modules[full_name] = module
+
+
+def define_torchvision_schemas() -> None:
+    """Let torchvision be imported where its native library does not load (a CUDA build beside a CPU build of torch).
+
+    Its operators still raise when used; models, transforms and data sets work.
+    https://github.com/pytorch/vision/issues/8985; may go when torchvision guards its fake kernels of nms and qnms.
+    """
+    folder = _folder_of('torchvision')
+    if folder is None or _libraries or _loads_native_library(folder):
+        return
+    library = torch.library.Library('torchvision', 'FRAGMENT')
+    for name in ('nms', 'qnms'):
+        library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+    _libraries.append(library)
+
+
+def _folder_of(package: str) -> str | None:
+    """Where a package that is installed, and not imported yet, lives."""
+    spec = None if package in sys.modules else importlib.util.find_spec(package)
+    return os.path.dirname(spec.origin) if spec and spec.origin else None
+
+
+def _loads_native_library(folder: str) -> bool:
+    """Whether torchvision's ``_C`` loads, which is what decides whether ``import torchvision`` fails."""
+    loader = (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES)
+    spec = importlib.machinery.FileFinder(folder, loader).find_spec('_C')
+    if spec is None:
+        return False
+    try:
+        torch.ops.load_library(spec.origin)
+    except OSError:
+        return False
+    return True
+
+
+def allow_own_checkpoints() -> None:
+    """Let ``torch.load(weights_only=True)`` read the checkpoints that MMEngine writes.
+
+    Their HistoryBuffer pickles its statistics through ``getattr``.  ``getattr`` itself would let a checkpoint reach any
+    attribute, so its name is answered by a function that knows these statistics and refuses all else.
+    https://github.com/open-mmlab/mmengine/issues/1655; may go when MMEngine's checkpoints hold tensors and plain data.
+    """
+    reconstruct, scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+    torch.serialization.add_safe_globals([
+        HistoryBuffer,
+        (_history_buffer_statistic, 'builtins.getattr'),
+        np.ndarray,
+        np.dtype,
+        *{type(np.dtype(code)) for code in _NUMPY_TYPES},
+        *((function, f'numpy.{core}.multiarray.{function.__name__}')
+          for core in ('core', '_core') for function in (reconstruct, scalar)),
+    ])
+
+
+def _history_buffer_statistic(owner, name):
+    """``getattr(HistoryBuffer, 'mean')`` and its three siblings; UnpicklingError for anything else."""
+    if owner is not HistoryBuffer or name not in _STATISTICS:
+        raise pickle.UnpicklingError(f'refused GLOBAL builtins.getattr with {owner!r}, {name!r}')
+    return getattr(HistoryBuffer, name)
+
+
+def guard_checkpoint_loading() -> None:
+    """Make every scheme of MMEngine's CheckpointLoader refuse, with a clear error, what is no plain checkpoint.
+
+    Also drops ``meta['config']``, which ``Runner.resume`` would run as Python; MMEngine itself writes ``meta['cfg']``,
+    which is not run.  Source: ``Runner.resume`` of mmengine 0.10.7 (``Config.fromstring``); may go when it is removed
+    there.
+    """
+    load = CheckpointLoader.load_checkpoint.__func__
+    if hasattr(load, '__wrapped__'):
+        return
+
+    @functools.wraps(load)
+    def load_checkpoint(cls, filename, map_location=None, logger='current'):
+        try:
+            checkpoint = load(cls, filename, map_location, logger)
+        except (pickle.UnpicklingError, EOFError, RuntimeError, struct.error, UnicodeDecodeError) as error:
+            raise _explain(filename, error) from None
+        if not isinstance(checkpoint, dict):
+            raise ValueError(f'{filename} is no checkpoint: it holds a {type(checkpoint).__name__}, expected a dict')
+        meta = checkpoint.get('meta')
+        if isinstance(meta, dict) and meta.pop('config', None) is not None:
+            print_log(f"ignored meta['config'] of {filename}: MMEngine would run it as Python", logger)
+        return checkpoint
+
+    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+
+
+def _explain(filename: str, error: Exception) -> Exception:
+    """The error to raise instead of ``error``, or ``error`` itself where it speaks of something else."""
+    text = str(error)
+    refused = [line.strip() for line in text.splitlines() if 'GLOBAL' in line]
+    if refused:
+        name = refused[0].split('GLOBAL', 1)[1].split(' was not ')[0].split(' whose module ')[0].strip()
+        return pickle.UnpicklingError(
+            f'{filename} asks for {name}, which is neither a tensor nor plain data and could run code: nothing was '
+            'loaded. If you trust its origin, re-save only its tensors with the library that wrote it: '
+            "torch.save({'state_dict': model.state_dict()}, ...)")
+    if isinstance(error, RuntimeError) and not ('PytorchStreamReader' in text or 'unexpected EOF' in text):
+        return error
+    path = os.path.expanduser(filename)
+    size = f'{os.path.getsize(path)} bytes' if os.path.isfile(path) else 'downloaded'
+    return ValueError(f'{filename} ({size}) is truncated or no checkpoint of torch.save: {text.splitlines()[-1:]}')
