@@ -57,8 +57,8 @@ def stub_missing_drn() -> None:
     https://github.com/open-mmlab/mmaction2/issues/2714; may go with the first mmaction2 release that ships the folder.
     """
     name = 'mmaction.models.localizers.drn'
-    root = _folder_of('mmaction')
-    if root is None or not os.path.isdir(f'{root}/models/localizers') or os.path.isdir(f'{root}/models/localizers/drn'):
+    localizers = _folder_of('mmaction', 'models', 'localizers')
+    if name in sys.modules or not os.path.isdir(localizers) or os.path.isdir(os.path.join(localizers, 'drn')):
         return
 
     class DRN:
@@ -81,7 +81,7 @@ def define_torchvision_schemas() -> None:
     https://github.com/pytorch/vision/issues/8985; may go when torchvision guards its fake kernels of nms and qnms.
     """
     folder = _folder_of('torchvision')
-    if folder is None or _libraries or _loads_native_library(folder):
+    if 'torchvision' in sys.modules or _libraries or not folder or _loads_native_library(folder):
         return
     library = torch.library.Library('torchvision', 'FRAGMENT')
     for name in ('nms', 'qnms'):
@@ -89,10 +89,10 @@ def define_torchvision_schemas() -> None:
     _libraries.append(library)
 
 
-def _folder_of(package: str) -> str | None:
-    """Where a package that is installed, and not imported yet, lives."""
-    spec = None if package in sys.modules else importlib.util.find_spec(package)
-    return os.path.dirname(spec.origin) if spec and spec.origin else None
+def _folder_of(package: str, *parts: str) -> str:
+    """A folder of an installed package, found without importing it; empty where the package is missing."""
+    spec = importlib.util.find_spec(package)
+    return os.path.join(os.path.dirname(spec.origin), *parts) if spec and spec.origin else ''
 
 
 def _loads_native_library(folder: str) -> bool:
