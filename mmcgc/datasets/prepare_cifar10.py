@@ -1,0 +1,140 @@
+"""Makes the folder ``cifar-10-batches-py`` from the official archive or from a pack of lossless WebP stacks."""
+
+import io
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from mmengine.utils import track_iter_progress
+from mmpretrain.datasets import CIFAR10
+from mmpretrain.datasets.utils import calculate_md5
+from PIL import Image
+
+from .cifar_batches import dump_batch, dump_official, load_batch
+
+TRAIN_NAMES = [name for name, _ in CIFAR10.train_list]
+BATCH_NAMES = TRAIN_NAMES + [name for name, _ in CIFAR10.test_list]
+META_NAME = CIFAR10.meta['filename']
+PER_BATCH = 10_000
+PER_STACK = 500
+
+
+def prepare_cifar10(sources: list[str | Path], out: str | Path) -> Path:
+    """Writes the official form of CIFAR-10; existing files are replaced only once everything has been checked.
+
+    Args:
+        sources: The official archive ``cifar-10-python.tar.gz`` alone, or the pack: folders and tars that hold
+            ``train_000.webp`` ... ``test_019.webp`` (500 images each, stacked) and ``{train,test}_labels.npy``.
+        out: The data root; the files go to ``out/cifar-10-batches-py``.
+
+    Returns:
+        That folder.
+
+    Raises:
+        FileNotFoundError: If a source or a piece of the pack is missing.
+        ValueError: If an archive or a piece is truncated or is not what its name says.
+    """
+    sources = [Path(source) for source in sources]
+    for source in sources:
+        if not source.exists():
+            raise FileNotFoundError(f'{source} does not exist')
+    if len(sources) == 1 and sources[0].is_file() and sources[0].name.endswith(('.tar.gz', '.tgz')):
+        files = _from_archive(sources[0])
+    else:
+        files = _from_pack(_read_pieces(sources))
+
+    root = Path(out)
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix='.cifar10-') as staging:
+        for name, content in files:
+            if name != META_NAME:
+                _check_batch(name, content)
+            (Path(staging) / name).write_bytes(content)
+        folder = root / CIFAR10.base_folder
+        folder.mkdir(exist_ok=True)
+        for name in [*BATCH_NAMES, META_NAME]:
+            os.replace(Path(staging) / name, folder / name)
+    return folder
+
+
+def _check_batch(name: str, content: bytes) -> None:
+    _, labels = load_batch(content, name)
+    if len(labels) != PER_BATCH:
+        raise ValueError(f'{name} holds {len(labels)} images instead of {PER_BATCH}')
+
+
+def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yields the files of the official archive, after its checksum has been found right."""
+    digest = calculate_md5(str(path))
+    if digest != CIFAR10.tgz_md5:
+        raise ValueError(f'{path} is not the official archive or is incomplete: its md5 is {digest}, the published one '
+                         f'{CIFAR10.tgz_md5}. Download {CIFAR10.url} again')
+    with tarfile.open(path) as archive:
+        for name in track_iter_progress([*BATCH_NAMES, META_NAME]):
+            yield name, archive.extractfile(f'{CIFAR10.base_folder}/{name}').read()
+
+
+def _read_pieces(sources: list[Path]) -> dict[str, tuple[str, bytes]]:
+    """Where each piece of the pack was found, and its bytes, by file name."""
+    pieces = {}
+    for source in sources:
+        for path in sorted(source.iterdir()) if source.is_dir() else [source]:
+            if path.suffix == '.tar':
+                try:
+                    with tarfile.open(path) as archive:
+                        pieces |= {Path(member.name).name: (f'{path}:{member.name}', archive.extractfile(member).read())
+                                   for member in archive if member.isfile()}
+                except (tarfile.TarError, EOFError) as error:
+                    raise ValueError(f'{path} is truncated or is no tar: {error}') from error
+            elif path.suffix in ('.webp', '.npy'):
+                pieces[path.name] = str(path), path.read_bytes()
+    stacks = [f'{split}_{i:03d}.webp' for split, count in (('train', 100), ('test', 20)) for i in range(count)]
+    missing = [name for name in ['train_labels.npy', 'test_labels.npy', *stacks] if name not in pieces]
+    if missing:
+        shown = ', '.join(missing[:5]) + (', ...' if len(missing) > 5 else '')
+        raise FileNotFoundError(f"{len(missing)} pieces of CIFAR-10 are missing ({shown}) in "
+                                f"{', '.join(map(str, sources))}. Give the official cifar-10-python.tar.gz, or all "
+                                'folders or tars of the pack')
+    return pieces
+
+
+def _from_pack(pieces: dict[str, tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    train_labels = _labels(*pieces['train_labels.npy'], count=len(TRAIN_NAMES) * PER_BATCH)
+    test_labels = _labels(*pieces['test_labels.npy'], count=PER_BATCH)
+    stacks_a_batch = PER_BATCH // PER_STACK
+    for index, name in enumerate(track_iter_progress(BATCH_NAMES)):
+        if name in TRAIN_NAMES:
+            split, first, labels = 'train', index * stacks_a_batch, train_labels[index * PER_BATCH:][:PER_BATCH]
+            title = f'training batch {index + 1} of {len(TRAIN_NAMES)}'
+        else:
+            split, first, labels, title = 'test', 0, test_labels, 'testing batch 1 of 1'
+        stacks = range(first, first + stacks_a_batch)
+        images = np.concatenate([_images(*pieces[f'{split}_{i:03d}.webp']) for i in stacks])  # (10000, 32, 32, 3)
+        filenames = [f'{split}_{first * PER_STACK + i:05d}.png'.encode() for i in range(PER_BATCH)]
+        yield name, dump_batch(images, labels, batch_label=title.encode(), filenames=filenames)
+    label_names = [name.encode() for name in CIFAR10.METAINFO['classes']]
+    yield META_NAME, dump_official(dict(num_cases_per_batch=PER_BATCH, label_names=label_names, num_vis=3072))
+
+
+def _labels(source: str, content: bytes, count: int) -> np.ndarray:
+    try:
+        labels = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f'{source} is truncated or is no numpy file: {error}') from error
+    if labels.shape != (count, ):
+        raise ValueError(f'{source} holds labels of shape {labels.shape} instead of ({count},)')
+    return labels
+
+
+def _images(source: str, content: bytes) -> np.ndarray:
+    """The (500, 32, 32, 3) RGB images that one WebP file stacks."""
+    try:
+        pixels = np.asarray(Image.open(io.BytesIO(content)).convert('RGB'))
+    except OSError as error:
+        raise ValueError(f'{source} is truncated or is no image: {error}') from error
+    if pixels.size != PER_STACK * 32 * 32 * 3:
+        raise ValueError(f'{source} holds {pixels.shape} pixels, which are not {PER_STACK} images of 32x32')
+    return pixels.reshape(PER_STACK, 32, 32, 3)
