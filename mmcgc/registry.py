@@ -1,7 +1,7 @@
 """Child registries of mmcgc.
 
-Models, data sets and the like live under the scope ``mmcgc`` (``type='mmcgc.CIFARResNet'``).  The convolution layers are
-registered in MMEngine's root registry instead, since that is where :func:`mmcv.cnn.build_conv_layer` looks from any scope.
+Models, data sets and the like live under the scope ``mmcgc`` (``type='mmcgc.CIFARResNet'``).  The convolution layers
+are registered in MMEngine's root registry instead: :func:`mmcv.cnn.build_conv_layer` finds them there from any scope.
 """
 
 from mmengine import registry as root

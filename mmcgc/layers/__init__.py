@@ -1,0 +1,7 @@
+"""Layers over :mod:`mmcgc.ops`."""
+
+from .conv import CGConv1d, CGConv2d, CGConv3d
+from .convert import convert_to_cgc
+from .gate import ContextGate
+
+__all__ = ['CGConv1d', 'CGConv2d', 'CGConv3d', 'ContextGate', 'convert_to_cgc']

@@ -1,0 +1,242 @@
+"""The gate of a convolution: context encoding, channel interacting and gate decoding (paper, Sec. 2.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmcgc.ops import COMBINES
+
+from .pooling import average_pool, max_pool
+
+GROUP_SIZE = 16
+CHOICES = {
+    'latent': ('half', 'full'),
+    'pool': ('avg', 'max'),
+    'branches': ('both', 'in', 'out'),
+    'combine': COMBINES,
+    'temporal_decoder': ('joint', 'additive'),
+    'init': ('kaiming', 'xavier', 'torch', 'preserve'),
+}
+
+
+def _choose_groups(in_channels: int, out_channels: int) -> int:
+    """Channel groups of the interacting module: groups of 16, or of the largest smaller divisor that fits, or one."""
+    for size in range(min(GROUP_SIZE, in_channels), 0, -1):
+        if in_channels % size == 0 and out_channels % (in_channels // size) == 0:
+            return in_channels // size
+    return 1
+
+
+class ContextGate(nn.Module):
+    r"""Read the whole input of a convolution and give the two terms inside the sigmoid of Eq. 1, for every sample.
+
+    With pool target P, latent size d, kernel size n = prod(K) and the default switches::
+
+        Z  = E pool(x)                       # (B, C, P) -> (B, C, d), context encoding
+        G1 = D_c ReLU(norm(Z))               # (B, C, n), shared over output channels
+        G2 = D_o ReLU(norm(I ReLU(norm'(Z))))  # (B, O, n), shared over input channels; I mixes channels in groups
+
+    Args:
+        in_channels: C.
+        out_channels: O.
+        kernel_size: K, the kernel of the gated convolution, 1 to 3 axes and more than one element.
+        num_frames: T; the context is then the clip that T consecutive samples form, pooled over time too (to the larger
+            side of the kernel), and every frame gets a gate of its own (paper, Sec. 3.3).
+        channel_groups: groups of the channel interacting module; None: C / 16 (paper, Sec. 3.1), or the nearest that
+            fits; 1: one full linear layer (Table 2, g = 1).
+        latent: 'half': d = int(n / 2 + 1); 'full': d = n + 1 (Table 2, d = k1 k2); or d itself.  n counts the elements
+            of the pool target at ``pool_scale=1``.
+        pool: 'avg' or 'max' (Table 2, MaxPool).
+        pool_scale: side of the pool target over the kernel's (Table 2: 2 is h' = 2 k1, w' = 2 k2).
+        branches: 'both', 'in' (Table 2, only G1) or 'out' (only G2).
+        combine: 'sum', 'product' or 'sigmoid_product' of the two terms (Table 2, G1 * G2; the paper leaves open which
+            product).
+        shared_norm: one norm for both branches (Table 2, Shared Norm).
+        separate_encoding: a second context encoding for the branch of G2 (Table 2, Two Es).
+        shared_decoder: one decoder for both branches (Table 2, Shared D).
+        temporal_decoder: with ``num_frames``, 'joint': d -> T n, as Sec. 3.3 reads; 'additive': d -> n plus d -> T.
+        init: of the linear layers: 'kaiming' (paper, Sec. 3.1, vision), 'xavier' (language), 'torch' (PyTorch's
+            default) or 'preserve': the decoders start at zero, so that the gate starts at 1/2 everywhere
+            (:class:`CGConv2d` says how the weight makes up for it).
+
+    Raises:
+        ValueError: an option out of range, or options that exclude each other.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sequence[int],
+        num_frames: int | None = None,
+        *,
+        channel_groups: int | None = None,
+        latent: str | int = 'half',
+        pool: str = 'avg',
+        pool_scale: int = 1,
+        branches: str = 'both',
+        combine: str = 'sum',
+        shared_norm: bool = False,
+        separate_encoding: bool = False,
+        shared_decoder: bool = False,
+        temporal_decoder: str = 'joint',
+        init: str = 'kaiming',
+    ):
+        super().__init__()
+        given = dict(latent=latent, pool=pool, branches=branches, combine=combine, temporal_decoder=temporal_decoder)
+        _check_choices(**given, init=init)
+        _check_positive(pool_scale=pool_scale, num_frames=num_frames, channel_groups=channel_groups)
+        both = branches == 'both'
+        if not both and (combine != 'sum' or shared_norm or separate_encoding or shared_decoder):
+            raise ValueError(
+                f"branches={branches!r} leaves one term, so combine, shared_norm, separate_encoding and shared_decoder "
+                "must stay at their defaults; use branches='both' with them"
+            )
+        if init == 'preserve' and combine == 'product' and shared_decoder:
+            raise ValueError(
+                "init='preserve' with combine='product' and shared_decoder=True could never learn: both factors start "
+                "at zero; choose another init, or a decoder for each branch"
+            )
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.num_frames = tuple(kernel_size), num_frames
+        self.pool, self.branches, self.combine = pool, branches, combine
+        self.separate_encoding, self.temporal_decoder, self.init = separate_encoding, temporal_decoder, init
+
+        context = self.kernel_size if num_frames is None else (max(self.kernel_size), *self.kernel_size)
+        self.pool_size = tuple(pool_scale * k for k in context)
+        elements = math.prod(context)
+        self.latent = {'half': int(elements / 2 + 1), 'full': elements + 1}.get(latent, latent)
+        self.channel_groups = self._check_groups(channel_groups)
+
+        pooled = math.prod(self.pool_size)
+        self.context_encoding = nn.Linear(pooled, self.latent, bias=False)
+        if branches != 'out':
+            self.context_norm = nn.BatchNorm1d(in_channels)
+        if branches != 'in':
+            if separate_encoding:
+                self.interact_encoding = nn.Linear(pooled, self.latent, bias=False)
+            if not shared_norm:
+                self.interact_norm = nn.BatchNorm1d(in_channels)
+            groups = self.channel_groups
+            self.channel_interacting = nn.Linear(in_channels // groups, out_channels // groups, bias=False)
+            self.interacted_norm = nn.BatchNorm1d(out_channels)
+        if branches != 'out':
+            self._add_decoder('decode_in')
+        if branches != 'in' and not shared_decoder:
+            self._add_decoder('decode_out')
+        self.reset_parameters()
+
+    def _check_groups(self, groups: int | None) -> int:
+        if groups is None:
+            return _choose_groups(self.in_channels, self.out_channels)
+        if self.in_channels % groups or self.out_channels % groups:
+            raise ValueError(
+                f'channel_groups={groups} must divide the {self.in_channels} input and {self.out_channels} output '
+                'channels; leave it None to have a fitting number chosen'
+            )
+        return groups
+
+    def _add_decoder(self, name: str) -> None:
+        elements = math.prod(self.kernel_size)
+        if self.num_frames is None:
+            self.add_module(name, nn.Linear(self.latent, elements, bias=False))
+        elif self.temporal_decoder == 'joint':
+            self.add_module(name, nn.Linear(self.latent, self.num_frames * elements, bias=False))
+        else:
+            self.add_module(name, nn.Linear(self.latent, elements, bias=False))
+            self.add_module(f'{name}_time', nn.Linear(self.latent, self.num_frames, bias=False))
+
+    def reset_parameters(self) -> None:
+        """Initialise the linear layers as ``init`` says."""
+        linears = {name: module for name, module in self.named_modules() if isinstance(module, nn.Linear)}
+        for linear in linears.values():
+            if self.init == 'kaiming':
+                nn.init.kaiming_normal_(linear.weight, nonlinearity='relu')
+            elif self.init == 'xavier':
+                nn.init.xavier_uniform_(linear.weight)
+            else:
+                linear.reset_parameters()
+        if self.init == 'preserve':
+            # A product of two zeros has no gradient, so one factor keeps its values.
+            keep = 'decode_out' if self.combine == 'product' else None
+            for name, linear in linears.items():
+                if name.startswith('decode') and (keep is None or not name.startswith(keep)):
+                    nn.init.zeros_(linear.weight)
+
+    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Give the two terms inside the sigmoid.
+
+        Args:
+            x: (B, C, *S), the convolution's input before padding, with as many axes S as the kernel has; B = N * T with
+                ``num_frames``.
+
+        Returns:
+            G1 (B, C, *K) and G2 (B, O, *K); None for a branch that is switched off.
+        """
+        context = self._pool(x)  # (N, C, P)
+        encoded = self.context_encoding(context)  # (N, C, d)
+        gate_in = gate_out = None
+        if self.branches != 'out':
+            gate_in = self._decode('decode_in', torch.relu(self.context_norm(encoded)))  # (B, C, *K)
+        if self.branches != 'in':
+            if self.separate_encoding:
+                encoded = self.interact_encoding(context)  # (N, C, d)
+            norm = self.interact_norm if hasattr(self, 'interact_norm') else self.context_norm
+            mixed = self._interact(torch.relu(norm(encoded)))  # (N, O, d)
+            name = 'decode_out' if hasattr(self, 'decode_out') else 'decode_in'
+            gate_out = self._decode(name, torch.relu(self.interacted_norm(mixed)))  # (B, O, *K)
+        return gate_in, gate_out
+
+    def _pool(self, x: Tensor) -> Tensor:
+        pool = average_pool if self.pool == 'avg' else max_pool
+        if self.num_frames is None:
+            return pool(x, self.pool_size)  # (B, C, P)
+        time, *space = self.pool_size
+        frames = pool(x, tuple(space))  # (N*T, C, P2): space first, so that no clip is copied
+        frames = frames.unflatten(0, (-1, self.num_frames)).movedim(1, -1)  # (N, C, P2, T)
+        clips = pool(frames.flatten(1, 2), (time,))  # (N, C*P2, t)
+        return clips.unflatten(1, frames.shape[1:3]).transpose(2, 3).flatten(2)  # (N, C, t*P2)
+
+    def _interact(self, encoded: Tensor) -> Tensor:
+        """Mix channels within consecutive groups, the same way in each: (N, C, d) -> (N, O, d)."""
+        grouped = encoded.unflatten(1, (self.channel_groups, -1))  # (N, m, C/m, d)
+        return torch.matmul(self.channel_interacting.weight, grouped).flatten(1, 2)
+
+    def _decode(self, name: str, latent: Tensor) -> Tensor:
+        """(N, C, d) -> (B, C, *K), a kernel for each frame where there are frames."""
+        decoded = getattr(self, name)(latent)  # (N, C, n) or (N, C, T*n)
+        if self.num_frames is None:
+            return decoded.unflatten(2, self.kernel_size)
+        if self.temporal_decoder == 'joint':
+            decoded = decoded.unflatten(2, (self.num_frames, -1))  # (N, C, T, n)
+        else:
+            times = getattr(self, f'{name}_time')(latent)  # (N, C, T)
+            decoded = decoded.unsqueeze(2) + times.unsqueeze(3)  # (N, C, T, n)
+        return decoded.transpose(1, 2).flatten(0, 1).unflatten(2, self.kernel_size)  # (N*T, C, *K)
+
+    def extra_repr(self) -> str:
+        return (
+            f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, num_frames={self.num_frames}, '
+            f'pool={self.pool!r} to {self.pool_size}, channel_groups={self.channel_groups}, '
+            f'branches={self.branches!r}, combine={self.combine!r}'
+        )
+
+
+def _check_choices(**options) -> None:
+    for name, value in options.items():
+        choices = CHOICES[name]
+        if name == 'latent' and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            continue
+        if value not in choices:
+            more = ' or a positive integer' if name == 'latent' else ''
+            raise ValueError(f'gate option {name}={value!r} is unknown; choose one of {", ".join(choices)}{more}')
+
+
+def _check_positive(**options) -> None:
+    for name, value in options.items():
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ValueError(f'gate option {name}={value!r} must be a positive integer')

@@ -1,0 +1,60 @@
+"""Adaptive pooling of the context (paper, Sec. 2.2)."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Up to this many elements (16 MB in float32) one matrix pools all axes at once, in one pass over the input.
+_MAX_ELEMENTS = 4 << 20
+_MAX_POOLS = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
+_cache: dict[tuple, Tensor] = {}
+
+
+def _build(sizes: tuple[int, ...], targets: tuple[int, ...], like: Tensor) -> Tensor:
+    axes = []
+    for size, target in zip(sizes, targets, strict=True):
+        i, position = torch.arange(target, device=like.device), torch.arange(size, device=like.device)
+        start, stop = i * size // target, ((i + 1) * size + target - 1) // target  # (t,)
+        window = (position >= start[:, None]) & (position < stop[:, None])  # (t, s)
+        axes.append(window.to(like.dtype) / (stop - start)[:, None].to(like.dtype))
+    return functools.reduce(torch.kron, axes)
+
+
+def averaging_matrix(sizes: tuple[int, ...], targets: tuple[int, ...], like: Tensor) -> Tensor:
+    """Adaptive average pooling as a matrix: (prod(targets), prod(sizes)), rows summing to one, row-major over the axes.
+
+    Equal to ``nn.AdaptiveAvgPoolNd`` of any size, larger or smaller than the target, but deterministic on CUDA and
+    exportable.  Kept for the next call, unless the call is being traced, compiled or run on fake tensors.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(like) not in (Tensor, torch.nn.Parameter):
+        return _build(sizes, targets, like)
+    key = (sizes, targets, like.dtype, like.device)
+    if key not in _cache:
+        with torch.inference_mode(False), torch.no_grad():
+            _cache[key] = _build(sizes, targets, like)
+    return _cache[key]
+
+
+def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
+    """Adaptive average pooling, flattened: (B, C, *S) -> (B, C, prod(targets))."""
+    sizes = tuple(x.shape[2:])
+    if sizes == targets:
+        return x.flatten(2)
+    if math.prod(sizes) * math.prod(targets) > _MAX_ELEMENTS:
+        for size, target in zip(reversed(sizes), reversed(targets), strict=True):
+            x = (x @ averaging_matrix((size,), (target,), x).T).movedim(-1, 2)
+        return x.flatten(2)
+    matrix = averaging_matrix(sizes, targets, x)  # (P, S)
+    if x.stride(1) == 1 and x.shape[1] > 1:  # channels-last: pool without a copy
+        return (matrix @ x.movedim(1, -1).flatten(1, -2)).transpose(1, 2)
+    return x.flatten(2) @ matrix.T
+
+
+def max_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
+    """Adaptive max pooling, flattened: (B, C, *S) -> (B, C, prod(targets))."""
+    return _MAX_POOLS[len(targets)](x, targets).flatten(2)

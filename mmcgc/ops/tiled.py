@@ -1,0 +1,260 @@
+"""Tiles of samples and output channels through the native convolution.
+
+A tile's gated kernels live in one reused, cache-sized scratch; nothing of size B*O*C*K is ever alive, neither in the
+forward pass nor saved for the backward pass, which recomputes the gates.  Runs on any device; built for the CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+# Per thread.  A tile of samples keeps kernels and activations within the outer caches; a tile of output channels keeps
+# its kernels within about one L2 cache; past this many multiply-adds a larger tile no longer hides any overhead.
+_WORKING_SET_BYTES = 2 << 20
+_KERNEL_BYTES = 5 << 18
+_ENOUGH_MACS = 32_000_000
+
+
+def can_run(x: Tensor) -> str | None:
+    """Why this backend cannot take ``x``; None: it can."""
+    return None if x.is_floating_point() else f'it needs a floating-point input, got {x.dtype}'
+
+
+def run(
+    x: Tensor,
+    weight: Tensor,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    combine: str,
+) -> Tensor:
+    """(B, C, *S) -> (B, O, *S'), once differentiable."""
+    if combine == 'sigmoid_product' and gate_in is not None and gate_out is not None:
+        gate_in, gate_out, combine = gate_in.sigmoid(), gate_out.sigmoid(), 'factors'
+    size = x.shape
+    # Fewer axes, same result: 1D is 2D over one row, and a (k, 1, 1) kernel is 2D over (T, H * W).
+    if x.dim() == 3:
+        x, weight, gate_in, gate_out = (None if t is None else t.unsqueeze(2) for t in (x, weight, gate_in, gate_out))
+        stride, padding, dilation = (1, *stride), (0, *padding), (1, *dilation)
+    elif x.dim() == 5 and weight.shape[3:] == (1, 1) and stride[1:] == (1, 1) and padding[1:] == (0, 0):
+        x = x.flatten(3)
+        weight, gate_in, gate_out = (None if t is None else t.flatten(3) for t in (weight, gate_in, gate_out))
+        stride, padding, dilation = stride[:2], padding[:2], (dilation[0], 1)
+    y = tiled_conv(x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, combine)
+    if len(size) == 3:
+        return y.squeeze(2)
+    return y.unflatten(3, size[3:]) if len(size) == 5 and y.dim() == 4 else y
+
+
+def _format(x: Tensor) -> torch.memory_format:
+    """The memory format that the result takes from ``x``."""
+    last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+    return last if x.is_contiguous(memory_format=last) and not x.is_contiguous() else torch.contiguous_format
+
+
+def _output_shape(x, weight, stride, padding, dilation) -> list[int]:
+    axes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+    return [x.shape[0], weight.shape[0], *((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in axes)]
+
+
+class _Walk:
+    """The tiles of one convolution: W, G1, G2 laid out to broadcast into a tile's kernels, and the scratch for them.
+
+    Kernels are (n, g, m, c, *K) for n samples, g convolution groups, m output and c input channels of a group; or
+    (n, g, m, *K, c) where the convolution runs channels-last, so that the broadcast runs along rows.
+    """
+
+    def __init__(self, x, weight, gate_in, gate_out, groups, combine, y_shape):
+        self.batch, self.out, self.groups, self.combine = len(x), len(weight), groups, combine
+        self.samples, self.rows, self.last = self._plan(x, weight, y_shape)
+        self.format = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+        terms = [t for t in (gate_in, gate_out) if t is not None]
+        dtype = torch.promote_types(torch.float32, terms[0].dtype)
+        self.weight = self._lay(weight.unflatten(0, (groups, -1))).to(dtype)[None]  # (1, g, O/g, c, *K)
+        self.a = self.b = None
+        if gate_in is not None:
+            self.a = self._lay(gate_in.to(dtype).unflatten(1, (groups, -1)).unsqueeze(2))  # (B, g, 1, c, *K)
+        if gate_out is not None:
+            self.b = self._lay(gate_out.to(dtype).unflatten(1, (groups, -1)).unsqueeze(3))  # (B, g, O/g, 1, *K)
+        self.scratch = self.weight.new_empty(self.samples, groups, self.rows, *self.weight.shape[3:])
+        self.reduce = -1 if self.last else 3
+
+    def _plan(self, x, weight, y_shape) -> tuple[int, int, bool]:
+        """Samples and output channels a tile, and whether a tile's convolution runs channels-last."""
+        size, threads = x.element_size(), torch.get_num_threads()
+        kernel, active = weight.numel(), x[0].numel() + math.prod(y_shape[1:])
+        macs = kernel * math.prod(y_shape[2:])
+        budget = min(threads * _WORKING_SET_BYTES // (size * (kernel + active)), threads * _ENOUGH_MACS // macs)
+        samples = max(1, min(self.batch, budget))
+        parts = 1 if samples > 1 or self.groups > 1 else -(-kernel * size // (_KERNEL_BYTES * threads))
+        rows = -(-(self.out // self.groups) // parts)
+        last = weight.shape[1] > 1 and (kernel > active or (samples == 1 and _format(x) != torch.contiguous_format))
+        return samples, rows, last
+
+    def _lay(self, t: Tensor) -> Tensor:
+        """(…, c, *K) -> (…, *K, c) where channels go last."""
+        nd = 2 if self.format == torch.channels_last else 3
+        return (t.movedim(-1 - nd, -1) if self.last else t).contiguous()
+
+    def unlay(self, t: Tensor) -> Tensor:
+        """The inverse of the layout."""
+        nd = 2 if self.format == torch.channels_last else 3
+        return t.movedim(-1, -1 - nd) if self.last else t
+
+    def tiles(self) -> Iterator[tuple[slice, slice]]:
+        """Samples and output channels of one group; rows are cut only where there is one group."""
+        for j in range(0, self.out // self.groups, self.rows):
+            for i in range(0, self.batch, self.samples):
+                yield slice(i, min(i + self.samples, self.batch)), slice(j, min(j + self.rows, self.out // self.groups))
+
+    def fold(self, t: Tensor) -> Tensor:
+        """(n, C, *S) -> (1, n * C, *S): the samples become convolution groups."""
+        t = t.reshape(1, -1, *t.shape[2:])
+        return t.contiguous(memory_format=self.format) if self.last and self.samples == 1 else t
+
+    def channels(self, rows: slice) -> slice:
+        """The output channels of ``rows``, over all groups."""
+        return rows if self.groups == 1 else slice(0, self.out)
+
+    def gate(self, samples: slice, rows: slice) -> Tensor:
+        """The gates of a tile, in the scratch: (n, g, m, c, *K)."""
+        out = self.scratch[: samples.stop - samples.start, :, : rows.stop - rows.start]
+        a = None if self.a is None else self.a[samples]
+        b = None if self.b is None else self.b[samples, :, rows]
+        if a is None or b is None:
+            return out.copy_(b if a is None else a).sigmoid_()
+        if self.combine == 'sum':
+            return torch.add(a, b, out=out).sigmoid_()
+        torch.mul(a, b, out=out)
+        return out if self.combine == 'factors' else out.sigmoid_()
+
+    def kernels(self, gated: Tensor, dtype: torch.dtype) -> Tensor:
+        """(n, g, m, c, *K) gated weights -> (n * g * m, c, *K) for a grouped convolution."""
+        return self.unlay(gated.flatten(0, 2)).to(dtype)
+
+
+@torch.library.custom_op('mmcgc::tiled_conv', mutates_args=())
+def tiled_conv(
+    x: Tensor,
+    weight: Tensor,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    combine: str,
+) -> Tensor:
+    """(B, C, *S) -> (B, O, *S') for two or three spatial axes."""
+    shape = _output_shape(x, weight, stride, padding, dilation)
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_format(x))
+    if y.numel() == 0:
+        return y
+    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, shape)
+    conv = torch.conv2d if x.dim() == 4 else torch.conv3d
+    for samples, rows in walk.tiles():
+        n, channels = samples.stop - samples.start, walk.channels(rows)
+        kernels = walk.kernels(walk.gate(samples, rows).mul_(walk.weight[:, :, rows]), x.dtype)
+        offsets = None if bias is None else bias[channels].repeat(n)
+        out = conv(walk.fold(x[samples]), kernels, offsets, stride, padding, dilation, n * groups)
+        y[samples, channels] = out.view(n, -1, *shape[2:])
+    return y
+
+
+@torch.library.custom_op('mmcgc::tiled_conv_backward', mutates_args=())
+def tiled_conv_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    combine: str,
+    need_x: bool,
+    need_kernel: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, weight, gate_in and gate_out; an empty tensor stands for one that is not needed."""
+    none = x.new_empty(0)
+    grad_x = torch.zeros_like(x) if need_x else none
+    if grad.numel() == 0:
+        zeros = [none if t is None or not need_kernel else torch.zeros_like(t) for t in (weight, gate_in, gate_out)]
+        return grad_x, *zeros
+    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, grad.shape)
+    grad_w = torch.zeros_like(walk.weight)
+    grad_a = None if walk.a is None else torch.zeros_like(walk.a)
+    grad_b = None if walk.b is None else torch.empty_like(walk.b)
+    gated, nd = torch.empty_like(walk.scratch), x.dim() - 2
+    for samples, rows in walk.tiles():
+        n, weights = samples.stop - samples.start, walk.weight[:, :, rows]
+        gate = walk.gate(samples, rows)  # (n, g, m, c, *K)
+        product = torch.mul(gate, weights, out=gated[:n, :, : rows.stop - rows.start])
+        dx, dk, _ = torch.ops.aten.convolution_backward(
+            walk.fold(grad[samples, walk.channels(rows)]), walk.fold(x[samples]), walk.kernels(product, x.dtype), None,
+            stride, padding, dilation, False, [0] * nd, n * groups, [need_x, need_kernel, False],
+        )  # fmt: skip
+        if need_x:
+            grad_x[samples] += dx.view(n, *x.shape[1:])
+        if not need_kernel:
+            continue
+        dk = walk._lay(dk).to(gate.dtype).view_as(gate)
+        if n == 1:
+            grad_w[:, :, rows].addcmul_(dk, gate)
+        else:
+            grad_w[:, :, rows] += torch.mul(dk, gate, out=product).sum(0, keepdim=True)
+        dk.mul_(weights)
+        if walk.combine != 'factors':
+            torch.ops.aten.sigmoid_backward.grad_input(dk, gate, grad_input=dk)
+        # dk is now the gradient of a + b, or of a * b.
+        times = walk.combine != 'sum' and walk.a is not None and walk.b is not None
+        if walk.a is not None:
+            grad_a[samples] += (dk * walk.b[samples, :, rows] if times else dk).sum(2, keepdim=True)
+        if walk.b is not None:
+            grad_b[samples, :, rows] = (dk * walk.a[samples] if times else dk).sum(walk.reduce, keepdim=True)
+    if not need_kernel:
+        return grad_x, none, none, none
+    # The layout keeps a 1 where G1 has no output channel and G2 no input channel.
+    grad_a = none if grad_a is None else walk.unlay(grad_a).reshape(gate_in.shape).to(gate_in.dtype)
+    grad_b = none if grad_b is None else walk.unlay(grad_b).reshape(gate_out.shape).to(gate_out.dtype)
+    return grad_x, walk.unlay(grad_w).reshape(weight.shape).to(weight.dtype), grad_a, grad_b
+
+
+@tiled_conv.register_fake
+def _(x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, combine):
+    shape = _output_shape(x, weight, stride, padding, dilation)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_format(x))
+
+
+@tiled_conv_backward.register_fake
+def _(grad, x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine, need_x, need_kernel):
+    none = x.new_empty(0)
+    like = [none if t is None or not need_kernel else t.new_empty(t.shape) for t in (weight, gate_in, gate_out)]
+    return torch.empty_like(x) if need_x else none, *like
+
+
+def _save(ctx, inputs, output) -> None:
+    x, weight, gate_in, gate_out, bias, *ctx.settings = inputs
+    ctx.save_for_backward(x, weight, gate_in, gate_out)
+
+
+def _differentiate(ctx, grad):
+    tensors, needs = ctx.saved_tensors, ctx.needs_input_grad
+    need_x, need_kernel = needs[0], any(needs[1:4])
+    grads = tiled_conv_backward(grad, *tensors, *ctx.settings, need_x, need_kernel)
+    grads = [g if need and t is not None else None for g, t, need in zip(grads, tensors, needs, strict=False)]
+    axes = [0, *range(2, grad.dim())]
+    return *grads, grad.sum(axes) if needs[4] else None, None, None, None, None, None
+
+
+tiled_conv.register_autograd(_differentiate, setup_context=_save)
