@@ -55,7 +55,7 @@ class _BatchUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in self.names:
-            raise pickle.UnpicklingError(f'asks for {module}.{name}, which no CIFAR batch needs; do not trust this file')
+            raise pickle.UnpicklingError(f'asks for {module}.{name}, which no batch needs: do not trust this file')
         return self.names[module, name]
 
 

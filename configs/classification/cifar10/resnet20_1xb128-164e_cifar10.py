@@ -1,0 +1,6 @@
+_base_ = [
+    '../../_base_/models/cifar_resnet20.py',
+    '../../_base_/datasets/cifar10_bs128.py',
+    '../../_base_/schedules/cifar10_164e.py',
+    '../../_base_/classification_runtime.py',
+]

@@ -1,0 +1,118 @@
+"""A picture of the training: loss and metrics over epochs, with the numbers in a CSV beside it."""
+
+import csv
+from collections import defaultdict
+from itertools import cycle
+from numbers import Real
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..registry import HOOKS
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
+LOSS = 'train/loss'
+FIELDS = ('iter', 'epoch', 'name', 'value')
+
+
+@HOOKS.register_module()
+class CurvesHook(Hook):
+    """Writes ``curves.csv`` and ``curves.png`` to the work directory after each validation and at the end.
+
+    The CSV has the columns ``iter, epoch, name, value``: the training loss, averaged over ``interval`` iterations, and
+    every metric of the validations.  It is also the hook's memory: a resumed run reads it, drops what lies after the
+    checkpoint, and goes on, so that the picture always shows the whole curve.
+
+    Args:
+        interval: Iterations between two points of the training loss.
+
+    Raises:
+        ValueError: If ``interval`` is not positive.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, interval: int = 50) -> None:
+        if interval < 1:
+            raise ValueError(f'interval must be at least 1 iteration, got {interval}')
+        self.interval = interval
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        self.csv = Path(runner.work_dir) / 'curves.csv'
+        self.losses = []
+        self.rows = []
+        if runner.iter > 0 and self.csv.exists():
+            with self.csv.open(newline='') as file:
+                rows = [(int(row['iter']), float(row['epoch']), row['name'], float(row['value']))
+                        for row in csv.DictReader(file)]
+            self.rows = [row for row in rows if row[0] <= runner.iter]
+
+    @master_only
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
+        self.losses.append(outputs['loss'].item())
+        if len(self.losses) == self.interval:
+            self._record_loss(runner, runner.iter + 1)
+
+    @master_only
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if not hasattr(self, 'rows'):  # a validation without training
+            return
+        for name, value in (metrics or {}).items():
+            if isinstance(value, Real):
+                self._record(runner, runner.iter, name, value)
+        self._write()
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        if self.losses:
+            self._record_loss(runner, runner.iter)
+        self._write()
+        runner.logger.info(f'The curves are in {self.csv.with_suffix(".png")}, their numbers in {self.csv}.')
+
+    def _record_loss(self, runner: Runner, iteration: int) -> None:
+        self._record(runner, iteration, LOSS, sum(self.losses) / len(self.losses))
+        self.losses = []
+
+    def _record(self, runner: Runner, iteration: int, name: str, value: float) -> None:
+        self.rows.append((iteration, iteration / len(runner.train_dataloader), name, float(value)))
+
+    def _write(self) -> None:
+        with self.csv.open('w', newline='') as file:
+            writer = csv.writer(file)
+            writer.writerow(FIELDS)
+            writer.writerows(self.rows)
+        plot_curves(self.rows, self.csv.with_suffix('.png'))
+
+
+def plot_curves(rows: list[tuple[int, float, str, float]], path: Path) -> None:
+    """Draws the training loss and, beside it, the metrics over the epochs.
+
+    Args:
+        rows: (iteration, epoch, name, value) of each point.
+        path: The picture to write.
+    """
+    curves = defaultdict(list)
+    for _, epoch, name, value in rows:
+        curves[name].append((epoch, value))
+    losses, metrics = curves.pop(LOSS, []), curves
+    percent = all(name.startswith('accuracy') for name in metrics)
+
+    figure = Figure(figsize=(10, 4), layout='constrained')
+    left, right = figure.subplots(1, 2)
+    left.plot(*zip(*losses, strict=True), color=COLOURS[0])
+    left.set(xlabel='epoch', ylabel='training loss (nats)')
+    for colour, (name, points) in zip(cycle(COLOURS), metrics.items()):
+        right.plot(*zip(*points, strict=True), color=colour, marker='o', markersize=3, label=name)
+        right.annotate(f'{points[-1][1]:.2f}', points[-1], (4, 4), textcoords='offset points', color=colour)
+    right.set(xlabel='epoch', ylabel='validation accuracy (%)' if percent else 'validation metric')
+    if metrics:
+        right.legend(frameon=False)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.spines[['top', 'right']].set_visible(False)
+    figure.savefig(path, dpi=120)
