@@ -186,11 +186,10 @@ def tiled_conv_backward(
     need_kernel: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight, gate_in and gate_out; an empty tensor stands for one that is not needed."""
-    none = x.new_empty(0)
-    grad_x = torch.zeros_like(x) if need_x else none
-    if grad.numel() == 0:
-        zeros = [none if t is None or not need_kernel else torch.zeros_like(t) for t in (weight, gate_in, gate_out)]
-        return grad_x, *zeros
+    grad_x = torch.zeros_like(x) if need_x else x.new_empty(0)
+    if grad.numel() == 0 or not (need_x or need_kernel):
+        zeros = (t if t is not None and need_kernel else x.new_empty(0) for t in (weight, gate_in, gate_out))
+        return grad_x, *(torch.zeros_like(t) for t in zeros)
     walk = _Walk(x, weight, gate_in, gate_out, groups, combine, grad.shape)
     grad_w = torch.zeros_like(walk.weight)
     grad_a = None if walk.a is None else torch.zeros_like(walk.a)
@@ -222,12 +221,13 @@ def tiled_conv_backward(
             grad_a[samples] += (dk * walk.b[samples, :, rows] if times else dk).sum(2, keepdim=True)
         if walk.b is not None:
             grad_b[samples, :, rows] = (dk * walk.a[samples] if times else dk).sum(walk.reduce, keepdim=True)
-    if not need_kernel:
-        return grad_x, none, none, none
-    # The layout keeps a 1 where G1 has no output channel and G2 no input channel.
-    grad_a = none if grad_a is None else walk.unlay(grad_a).reshape(gate_in.shape).to(gate_in.dtype)
-    grad_b = none if grad_b is None else walk.unlay(grad_b).reshape(gate_out.shape).to(gate_out.dtype)
-    return grad_x, walk.unlay(grad_w).reshape(weight.shape).to(weight.dtype), grad_a, grad_b
+    # The layout keeps a 1 where G1 has no output channel and G2 no input channel; the shapes of the inputs drop it.
+    pairs = ((grad_w, weight), (grad_a, gate_in), (grad_b, gate_out))
+    grads = (
+        walk.unlay(g).reshape(t.shape).to(t.dtype).contiguous() if need_kernel and g is not None else x.new_empty(0)
+        for g, t in pairs
+    )
+    return grad_x, *grads
 
 
 @tiled_conv.register_fake
@@ -238,9 +238,8 @@ def _(x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, com
 
 @tiled_conv_backward.register_fake
 def _(grad, x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine, need_x, need_kernel):
-    none = x.new_empty(0)
-    like = [none if t is None or not need_kernel else t.new_empty(t.shape) for t in (weight, gate_in, gate_out)]
-    return torch.empty_like(x) if need_x else none, *like
+    wanted = (t if t is not None and need_kernel else x.new_empty(0) for t in (weight, gate_in, gate_out))
+    return torch.empty_like(x) if need_x else x.new_empty(0), *(t.new_empty(t.shape) for t in wanted)
 
 
 def _save(ctx, inputs, output) -> None:

@@ -1,0 +1,133 @@
+"""ContextGate against the gate written out, for every switch; parameter counts of the switches."""
+
+import pytest
+import torch
+from helpers import assert_close
+from reference_gate import reference_gate
+from torch.nn import functional as F
+
+from mmcgc import ContextGate
+from mmcgc.layers.pooling import average_pool
+
+SWITCHES = {
+    'default': {},
+    'only-in': dict(branches='in'),
+    'only-out': dict(branches='out'),
+    'product': dict(combine='product'),
+    'sigmoid-product': dict(combine='sigmoid_product'),
+    'one-group': dict(channel_groups=1),
+    'latent-full': dict(latent='full'),
+    'latent-3': dict(latent=3),
+    'shared-norm': dict(shared_norm=True),
+    'two-encodings': dict(separate_encoding=True),
+    'shared-decoder': dict(shared_decoder=True),
+    'pool-scale-2': dict(pool_scale=2),
+    'max-pool': dict(pool='max'),
+    'xavier': dict(init='xavier'),
+    'torch': dict(init='torch'),
+}
+# in, out, kernel, input
+SHAPES = [(32, 48, (3, 3), (9, 8)), (3, 16, (7, 7), (15, 15)), (24, 24, (3, 3), (2, 2)), (6, 4, (5,), (7,)),
+          (8, 8, (3, 1, 1), (6, 4, 5)), (20, 30, (1, 5), (4, 1)), (17, 19, (2, 2), (5, 5))]  # fmt: skip
+
+
+def build(*args, **kwargs):
+    torch.manual_seed(0)
+    gate = ContextGate(*args, **kwargs).double()
+    for module in gate.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            torch.nn.init.normal_(module.weight)
+            torch.nn.init.normal_(module.bias)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return gate
+
+
+def compare(gate, x):
+    parameters = list(gate.parameters())
+    results = []
+    for terms in (gate(x), reference_gate(gate, x)):
+        terms = [t for t in terms if t is not None]
+        loss = sum((t * torch.linspace(-1, 1, t.numel(), dtype=t.dtype).view_as(t)).sum() for t in terms)
+        results.append([*terms, *torch.autograd.grad(loss, [x, *parameters])])
+    for actual, expected in zip(*results, strict=True):
+        assert_close(actual, expected)
+
+
+@pytest.mark.parametrize('training', [True, False], ids=['train', 'eval'])
+@pytest.mark.parametrize('switch', SWITCHES.values(), ids=SWITCHES.keys())
+def test_switches(switch, training):
+    gate = build(32, 48, (3, 3), **switch).train(training)
+    compare(gate, torch.randn(3, 32, 9, 8, dtype=torch.float64, requires_grad=True))
+
+
+@pytest.mark.parametrize('batch', [1, 3])
+@pytest.mark.parametrize('shape', SHAPES, ids=lambda s: str(s).replace(' ', ''))
+def test_shapes(shape, batch):
+    c, o, kernel, size = shape
+    compare(build(c, o, kernel), torch.randn(batch, c, *size, dtype=torch.float64, requires_grad=True))
+
+
+@pytest.mark.parametrize('decoder', ['joint', 'additive'])
+@pytest.mark.parametrize('pool', ['avg', 'max'])
+@pytest.mark.parametrize('frames', [2, 8])
+def test_clips(decoder, pool, frames):
+    gate = build(16, 32, (3, 3), frames, temporal_decoder=decoder, pool=pool)
+    assert gate.pool_size == (3, 3, 3) and gate.latent == 14
+    compare(gate, torch.randn(2 * frames, 16, 7, 6, dtype=torch.float64, requires_grad=True))
+
+
+def test_channels_last_gives_the_same():
+    gate, x = build(32, 48, (3, 3)), torch.randn(3, 32, 9, 8, dtype=torch.float64)
+    for a, b in zip(gate(x.contiguous(memory_format=torch.channels_last)), gate(x), strict=True):
+        assert_close(a, b)
+
+
+@pytest.mark.parametrize('limit', [0, 1 << 30], ids=['axis-by-axis', 'at-once'])
+@pytest.mark.parametrize(
+    'size, target',
+    [((7,), (3,)), ((2,), (5,)), ((9, 4), (3, 3)), ((1, 1), (3, 3)), ((5, 6, 7), (3, 3, 3)), ((3, 3), (3, 3))],
+)
+def test_averaging_matrix_is_adaptive_pooling(size, target, limit, monkeypatch):
+    monkeypatch.setattr('mmcgc.layers.pooling._MAX_ELEMENTS', limit)
+    x = torch.randn(2, 4, *size, dtype=torch.float64)
+    pool = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}[len(size)]
+    assert_close(average_pool(x, target), pool(x, target).flatten(2))
+
+
+def test_matrix_made_under_inference_mode_serves_training():
+    x = torch.randn(1, 2, 11, 13, requires_grad=True)
+    with torch.inference_mode():
+        average_pool(torch.randn(1, 2, 11, 13), (3, 3))
+    average_pool(x, (3, 3)).sum().backward()
+    assert_close(x.grad.sum(), torch.tensor(18.0))
+
+
+@pytest.mark.parametrize(
+    'c, o, groups',
+    [(64, 64, 4), (3, 64, 1), (16, 32, 1), (24, 24, 2), (48, 16, 4), (32, 3, 1), (40, 20, 4), (17, 17, 17)],
+)
+def test_channel_groups(c, o, groups):
+    # The largest divisor cg <= 16 of c for which c / cg divides o; one full linear layer where there is none.
+    assert ContextGate(c, o, (3, 3)).channel_groups == groups
+
+
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (dict(latent='wide'), "latent='wide'"),
+        (dict(latent=0), 'latent=0'),
+        (dict(pool='mean'), "pool='mean'"),
+        (dict(pool_scale=0), 'pool_scale=0'),
+        (dict(branches='none'), "branches='none'"),
+        (dict(branches='in', shared_norm=True), 'leaves one term'),
+        (dict(combine='add'), "combine='add'"),
+        (dict(channel_groups=5), 'channel_groups=5'),
+        (dict(init='he'), "init='he'"),
+        (dict(init='preserve', combine='product', shared_decoder=True), 'never learn'),
+    ],
+    ids=lambda v: v if isinstance(v, str) else '',
+)
+def test_bad_options(options, words):
+    with pytest.raises(ValueError, match=words):
+        ContextGate(32, 32, (3, 3), **options)
