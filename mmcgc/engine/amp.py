@@ -1,0 +1,46 @@
+"""Mixed precision with or without an accelerator."""
+
+from contextlib import contextmanager
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.device import get_device
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from ..registry import OPTIM_WRAPPERS
+
+_SCALING_DEVICES = ('cuda', 'npu', 'mlu', 'musa')  # those that MMEngine's AmpOptimWrapper accepts
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Trains under ``torch.autocast`` to bfloat16, whose range needs no loss scaling.
+
+    For devices that MMEngine's AmpOptimWrapper refuses, the CPU above all.  Takes the arguments of OptimWrapper.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module):
+        with super().optim_context(model), torch.autocast(get_device(), dtype=torch.bfloat16):
+            yield
+
+
+def enable_amp(optim_wrapper: ConfigDict) -> None:
+    """Turn a config of a plain optimiser wrapper into mixed precision, in place.
+
+    Raises:
+        ValueError: The wrapper is of a kind that cannot be replaced.
+    """
+    kind = optim_wrapper.get('type', 'OptimWrapper')
+    name = kind.rpartition('.')[-1] if isinstance(kind, str) else kind.__name__
+    if name not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
+        raise ValueError(f"--amp replaces an optim_wrapper of type 'OptimWrapper', but the config has {name!r}: "
+                         'drop --amp, or set up mixed precision in that wrapper')
+    if get_device() in _SCALING_DEVICES:
+        optim_wrapper.type = 'AmpOptimWrapper'
+        optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        optim_wrapper.type = 'mmcgc.BFloat16OptimWrapper'
+        for argument in ('loss_scale', 'dtype', 'use_fsdp'):
+            optim_wrapper.pop(argument, None)

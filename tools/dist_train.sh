@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Train with one process a GPU (or, on a machine without GPUs, with so many CPU processes).
+#   [NNODES=1 NODE_RANK=0 MASTER_ADDR=127.0.0.1 PORT=29500] tools/dist_train.sh CONFIG PROCESSES [arguments of train.py]
+set -euo pipefail
+
+if (($# < 2)); then
+    sed -n '2,3s/^# *//p' "$0" >&2
+    exit 2
+fi
+config=$1 processes=$2
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec python -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node-rank="${NODE_RANK:-0}" \
+    --nproc-per-node="$processes" \
+    --master-addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master-port="${PORT:-29500}" \
+    "$root/tools/train.py" "$config" --launcher pytorch "${@:3}"
