@@ -1,5 +1,6 @@
 """Data sets that mmpretrain and mmaction2 lack."""
 
 from .cifar10 import CIFAR10
+from .digits import Digits
 
-__all__ = ['CIFAR10']
+__all__ = ['CIFAR10', 'Digits']

@@ -91,7 +91,9 @@ def _read_pieces(sources: list[Path]) -> dict[str, tuple[str, bytes]]:
                     raise ValueError(f'{path} is truncated or is no tar: {error}') from error
             elif path.suffix in ('.webp', '.npy'):
                 pieces[path.name] = str(path), path.read_bytes()
-    stacks = [f'{split}_{i:03d}.webp' for split, count in (('train', 100), ('test', 20)) for i in range(count)]
+    stacks_a_batch = PER_BATCH // PER_STACK
+    stacks = [f'train_{i:03d}.webp' for i in range(len(TRAIN_NAMES) * stacks_a_batch)]
+    stacks += [f'test_{i:03d}.webp' for i in range(stacks_a_batch)]
     missing = [name for name in ['train_labels.npy', 'test_labels.npy', *stacks] if name not in pieces]
     if missing:
         shown = ', '.join(missing[:5]) + (', ...' if len(missing) > 5 else '')
@@ -135,6 +137,6 @@ def _images(source: str, content: bytes) -> np.ndarray:
         pixels = np.asarray(Image.open(io.BytesIO(content)).convert('RGB'))
     except OSError as error:
         raise ValueError(f'{source} is truncated or is no image: {error}') from error
-    if pixels.size != PER_STACK * 32 * 32 * 3:
-        raise ValueError(f'{source} holds {pixels.shape} pixels, which are not {PER_STACK} images of 32x32')
+    if pixels.shape != (PER_STACK * 32, 32, 3):
+        raise ValueError(f'{source} has the shape {pixels.shape}, which is no stack of {PER_STACK} images of 32x32')
     return pixels.reshape(PER_STACK, 32, 32, 3)
