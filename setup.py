@@ -1,15 +1,11 @@
-"""Packaging of mmcgc.  The wheel carries configs, tools and the model index in ``mmcgc/.mim``, where mim looks for them."""
+"""Packaging; the wheel carries configs, tools and the model index in ``mmcgc/.mim``, where mim looks for them."""
 
-import os
 import runpy
 import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
-
-ROOT = Path(__file__).resolve().parent
-os.chdir(ROOT)
 
 # mmaction2 requires decord, which has wheels for these machines only; elsewhere see the README.
 VIDEO = 'platform_machine == "x86_64" or platform_machine == "AMD64"'
@@ -36,9 +32,10 @@ TESTS = ANALYSIS + TEXT + [
     'onnxscript>=0.3',
     'packaging>=23',
     'pytest>=8,<10',
+    'ruff>=0.15',
     'safetensors>=0.4',
 ]
-DEV = TESTS + ['build>=1', 'pytest-xdist>=3.5', 'ruff>=0.15', 'timm>=1']
+DEV = TESTS + ['build>=1', 'pytest-xdist>=3.5', 'timm>=1']
 
 
 class BuildWithMim(build_py):

@@ -1,0 +1,233 @@
+"""What a user meets before any of our code runs: README, requirements, wheel, model index."""
+
+import email.parser
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from mmcv.cnn import build_conv_layer
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from packaging.requirements import Requirement
+from torch import nn
+
+import mmcgc
+from mmcgc import CGConv2d
+from mmcgc.ops import context_gated_conv
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+SHIPPED = ('configs', 'tools')
+IGNORED = shutil.ignore_patterns('__pycache__', '*.pyc')
+METAFILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob('configs/**/metafile.yml'))
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of the README."""
+    return re.findall(rf'^```{language}\n(.*?)^```$', README, re.MULTILINE | re.DOTALL)
+
+
+class TestReadme:
+    commands = [block.rstrip('\n') for block in blocks('shell') if re.match(r'pip install .*&& python ', block)]
+
+    def test_has_two_commands_of_one_line(self):
+        assert len(self.commands) == 2 and not any('\n' in command for command in self.commands)
+        assert 'tools/train.py' in self.commands[0] and 'pytest' in self.commands[1]
+
+    def test_names_what_exists(self):
+        links = re.findall(r'\]\((?!\w+:|#)([^)#]+)', README)
+        shell = re.findall(r'(?:^|\s)((?:tools|configs)/[\w./-]+|requirements.txt)', '\n'.join(blocks('shell')))
+        assert links and 'tools/train.py' in shell
+        assert [path for path in links + shell if not (ROOT / path).exists()] == []
+
+    @pytest.mark.parametrize('config', [block for block in blocks('python') if block.startswith('_base_')],
+                             ids=['mmpretrain', 'mmaction2'])
+    def test_configs_gate_every_convolution(self, config, tmp_path):
+        path = tmp_path / 'config.py'
+        path.write_text(config, encoding='utf-8')
+        config = Config.fromfile(path)
+        with MODELS.switch_scope_and_registry(config.default_scope) as registry:
+            model = registry.build(config.model)
+        convs = [module for module in model.modules() if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)]
+        assert len(convs) == 17 and all(isinstance(conv, CGConv2d) for conv in convs)
+
+    def test_gate_options_are_known(self):
+        names = {}
+        exec(next(block for block in blocks('python') if block.startswith('conv_cfg')), names)
+        layer = build_conv_layer(names['conv_cfg'], 32, 32, 3)
+        assert layer.gate.pool == 'max' and layer.gate.channel_groups == 1
+
+    def test_conversion_gates_what_is_included(self):
+        names = {}
+        exec(next(block for block in blocks('python') if 'convert_to_cgc' in block), names)
+        gated = [name for name, module in names['model'].named_modules() if isinstance(module, CGConv2d)]
+        assert gated and all(name.startswith(('layer3', 'layer4')) for name in gated)
+
+    def test_plain_pytorch_is_equivalent(self):
+        names = dict(torch=torch, F=F)
+        exec(blocks('python')[1], names)
+        generator = torch.Generator().manual_seed(0)
+        shapes = dict(x=(3, 4, 9, 7), weight=(6, 4, 3, 3), gate_in=(3, 4, 3, 3), gate_out=(3, 6, 3, 3))
+        tensors = {name: torch.randn(s, generator=generator, dtype=torch.float64) for name, s in shapes.items()}
+        expected = names['context_gated_conv2d'](**tensors, stride=2, padding=1)
+        torch.testing.assert_close(context_gated_conv(**tensors, stride=2, padding=1), expected)
+
+
+def setup_py(tree: Path, *arguments: str) -> None:
+    done = subprocess.run([sys.executable, 'setup.py', '-q', *arguments], cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def wheel_names(tree: Path) -> set[str]:
+    with zipfile.ZipFile(next(tree.glob('dist/*.whl'))) as wheel:
+        return set(wheel.namelist())
+
+
+def metadata(tree: Path) -> email.message.Message:
+    with zipfile.ZipFile(next(tree.glob('dist/*.whl'))) as wheel:
+        name = next(name for name in wheel.namelist() if name.endswith('.dist-info/METADATA'))
+        return email.parser.Parser().parsestr(wheel.read(name).decode())
+
+
+@pytest.fixture(scope='module')
+def tree(tmp_path_factory) -> Path:
+    """A copy of the repository with its wheel and its sdist in dist/."""
+    copy = tmp_path_factory.mktemp('tree')
+    for folder in ('mmcgc', 'tests', *SHIPPED):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=IGNORED)
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, copy)
+    setup_py(copy, 'bdist_wheel')
+    setup_py(copy, 'sdist')
+    return copy
+
+
+class TestWheel:
+
+    def test_carries_what_mim_needs_and_no_more(self, tree):
+        shipped = {path.relative_to(tree).as_posix() for folder in SHIPPED for path in (tree / folder).rglob('*')
+                   if path.is_file()}
+        names = wheel_names(tree)
+        assert {name for name in names if '/.mim/' in name} == {
+            f'mmcgc/.mim/{name}' for name in shipped | {'model-index.yml'}}
+        assert {name.split('/')[0] for name in names if '.dist-info/' not in name} == {'mmcgc'}
+
+    def test_holds_every_module(self, tree):
+        modules = {path.relative_to(tree).as_posix() for path in (tree / 'mmcgc').rglob('*') if path.is_file()}
+        assert modules <= wheel_names(tree)
+
+    def test_leaves_the_source_tree_alone(self, tree):
+        assert not (tree / 'mmcgc/.mim').exists()
+
+    def test_keeps_scripts_executable(self, tree):
+        with zipfile.ZipFile(next(tree.glob('dist/*.whl'))) as wheel:
+            modes = {info.filename: info.external_attr >> 16 for info in wheel.infolist()}
+        scripts = [path.relative_to(tree).as_posix() for path in (tree / 'tools').rglob('*.sh')]
+        assert scripts
+        assert [script for script in scripts if not modes[f'mmcgc/.mim/{script}'] & stat.S_IXUSR] == []
+
+    def test_is_the_same_from_the_sdist(self, tree, tmp_path):
+        shutil.unpack_archive(next(tree.glob('dist/*.tar.gz')), tmp_path)
+        unpacked = next(tmp_path.iterdir())
+        setup_py(unpacked, 'bdist_wheel')
+        assert wheel_names(unpacked) == wheel_names(tree)
+
+    def test_version_and_configs_are_those_of_the_sources(self, tree, tmp_path):
+        """Built over an older build folder: the version comes from its one place, a deleted config is gone."""
+        changed = shutil.copytree(tree, tmp_path / 'tree', ignore=shutil.ignore_patterns('dist'))
+        gone = next(path for path in sorted((changed / 'configs').rglob('*.py')) if '_base_' not in path.parts)
+        gone.unlink()
+        (changed / 'mmcgc/version.py').write_text("__version__ = '12.3.4'\n", encoding='utf-8')
+        setup_py(changed, 'bdist_wheel')
+        assert metadata(tree)['Version'] == mmcgc.__version__
+        assert metadata(changed)['Version'] == '12.3.4'
+        assert f'mmcgc/.mim/{gone.relative_to(changed).as_posix()}' not in wheel_names(changed)
+
+
+class TestRequirements:
+    environments = {
+        f'{python}-{machine}': dict(python_version=python, platform_machine=machine, sys_platform='linux', extra='')
+        for python in ('3.10', '3.13') for machine in ('x86_64', 'aarch64')}
+
+    @pytest.fixture(scope='class')
+    def required(self, tree) -> list[Requirement]:
+        return [Requirement(line) for line in metadata(tree).get_all('Requires-Dist')]
+
+    @pytest.fixture(scope='class')
+    def lock(self) -> list[Requirement]:
+        lines = (ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
+        lines = [line for line in lines if line and not line.startswith('#')]
+        assert lines[-1] == '-e .'
+        return [Requirement(line) for line in lines[:-1]]
+
+    @pytest.mark.parametrize('environment', environments.values(), ids=environments)
+    def test_lock_satisfies_the_ranges(self, required, lock, environment):
+        def applies(requirement):
+            return requirement.marker is None or requirement.marker.evaluate(environment)
+
+        pins = {requirement.name: requirement.specifier for requirement in lock if applies(requirement)}
+        wanted = [requirement for requirement in required if applies(requirement)]
+        assert {'torch', 'torchvision', 'mmengine', 'mmpretrain'} <= {requirement.name for requirement in wanted}
+        for requirement in wanted:
+            if requirement.name == 'setuptools':
+                assert pins['setuptools'] == requirement.specifier
+            else:
+                pin, = pins[requirement.name]
+                assert pin.operator == '==' and requirement.specifier.contains(pin.version), requirement
+
+    def test_mmcv_is_left_to_the_lock(self, required, lock):
+        assert not {'mmcv', 'mmcv-lite'} & {requirement.name for requirement in required}
+        assert 'mmcv-lite' in {requirement.name for requirement in lock}
+
+    def test_one_opencv(self, required, lock):
+        """All OpenCV packages fill one folder: the lock holds them to one version, and no extra adds another."""
+        assert not [requirement for requirement in required if 'opencv' in requirement.name]
+        assert len({str(requirement.specifier) for requirement in lock if 'opencv' in requirement.name}) == 1
+
+    def test_extras(self, tree):
+        assert set(metadata(tree).get_all('Provides-Extra')) == {'analysis', 'text', 'tests', 'dev'}
+
+
+def test_missing_mmcv_says_what_to_install():
+    code = ("import sys\n"
+            "class NoMMCV:\n"
+            "    def find_spec(self, name, *_):\n"
+            "        if name.split('.')[0] == 'mmcv':\n"
+            "            raise ModuleNotFoundError(f'No module named {name!r}')\n"
+            "sys.meta_path.insert(0, NoMMCV())\n"
+            "import mmcgc\n")
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert re.search(r'^ImportError: .*pip install mmcv-lite==', done.stderr, re.MULTILINE), done.stderr
+
+
+class TestModelIndex:
+    imported = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))['Import']
+
+    def test_imports_every_metafile_once(self):
+        assert sorted(self.imported) == METAFILES
+
+    @pytest.mark.parametrize('path', METAFILES)
+    def test_metafile_names_what_exists(self, path):
+        metafile = yaml.safe_load((ROOT / path).read_text(encoding='utf-8'))
+        collections = {collection['Name']: collection for collection in metafile['Collections']}
+        assert metafile['Models']
+        for model in metafile['Models']:
+            assert model['In Collection'] in collections
+            assert (ROOT / model['Config']).is_file() and Path(model['Config']).stem == model['Name']
+        for collection in collections.values():
+            assert (ROOT / collection['README']).is_file()
+
+    def test_configs_have_unique_names(self):
+        """mim finds a config by its name alone."""
+        names = [path.name for path in ROOT.glob('configs/**/*.py') if '_base_' not in path.parts]
+        assert len(names) > 3 and sorted(set(names)) == sorted(names)
