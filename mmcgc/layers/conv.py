@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcgc.ops import context_gated_conv
+from mmcgc.registry import MODELS as MMCGC_MODELS
 
 from .gate import ContextGate
 
@@ -47,7 +48,7 @@ class _ContextGated:
             raise ValueError(
                 f'{type(self).__name__} takes (B, {self.in_channels}, *S) with {rank - 2} axes S, got {tuple(x.shape)}'
             )
-        if len(x) == 0:
+        if x.shape[0] == 0:
             return self._empty(x, weight, bias)
         return self._gated(x, weight, bias)
 
@@ -120,9 +121,9 @@ class CGConv2d(_ContextGated, nn.Conv2d):
         self._add_gate(gate, num_segments, backend)
 
     def _gated(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if self.num_segments is not None and len(x) % self.num_segments:
+        if self.num_segments is not None and x.shape[0] % self.num_segments:
             raise ValueError(
-                f'num_segments={self.num_segments} does not divide the batch of {len(x)} frames; give every clip '
+                f'num_segments={self.num_segments} does not divide the batch of {x.shape[0]} frames; give every clip '
                 f'{self.num_segments} frames (N * T, C, H, W), at test time too'
             )
         return super()._gated(x, weight, bias)
@@ -169,5 +170,7 @@ class CGConv3d(_ContextGated, nn.Conv3d):
         return y.unflatten(0, (-1, self.num_frames)).transpose(1, 2)  # (B, O, T, H', W')
 
 
-for _name, _layer in dict(CGConv=CGConv2d, CGConv1d=CGConv1d, CGConv2d=CGConv2d, CGConv3d=CGConv3d).items():
-    MODELS.register_module(_name, module=_layer)
+# In the root registry for every scope, and in mmcgc's own for ``mmcgc.CGConv`` under the default scope ``mmcgc``.
+for _registry in (MODELS, MMCGC_MODELS):
+    for _name, _layer in dict(CGConv=CGConv2d, CGConv1d=CGConv1d, CGConv2d=CGConv2d, CGConv3d=CGConv3d).items():
+        _registry.register_module(_name, module=_layer)
