@@ -9,7 +9,7 @@ import importlib.machinery
 import importlib.util
 import os
 import pickle
-import struct
+import re
 import sys
 import warnings
 from types import ModuleType
@@ -22,6 +22,8 @@ from mmengine.utils import digit_version
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
 _NUMPY_TYPES = '?bBhHiIlLqQefdSU'
+_REFUSED = re.compile(  # what torch's restricted unpickler says of anything that it will not look up, call or build
+    r'(?:GLOBAL|unrecognized function|`add_safe_globals`,? but got) (.+?)(?: was not | whose module |$)', re.M)
 _libraries: list[torch.library.Library] = []  # an operator's schema lives as long as the Library object that defined it
 
 
@@ -149,7 +151,7 @@ def guard_checkpoint_loading() -> None:
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
         try:
             checkpoint = load(cls, filename, map_location, logger)
-        except (pickle.UnpicklingError, EOFError, RuntimeError, struct.error, UnicodeDecodeError) as error:
+        except Exception as error:
             raise _explain(filename, error) from None
         if not isinstance(checkpoint, dict):
             raise ValueError(f'{filename} is no checkpoint: it holds a {type(checkpoint).__name__}, expected a dict')
@@ -164,15 +166,16 @@ def guard_checkpoint_loading() -> None:
 def _explain(filename: str, error: Exception) -> Exception:
     """The error to raise instead of ``error``, or ``error`` itself where it speaks of something else."""
     text = str(error)
-    refused = [line.strip() for line in text.splitlines() if 'GLOBAL' in line]
+    refused = _REFUSED.search(text)
     if refused:
-        name = refused[0].split('GLOBAL', 1)[1].split(' was not ')[0].split(' whose module ')[0].strip()
         return pickle.UnpicklingError(
-            f'{filename} asks for {name}, which is neither a tensor nor plain data and could run code: nothing was '
-            'loaded. If you trust its origin, re-save only its tensors with the library that wrote it: '
+            f'{filename} asks for {refused[1]}, which is neither a tensor nor plain data and could run code: '
+            'nothing was loaded. If you trust its origin, re-save only its tensors with the library that wrote it: '
             "torch.save({'state_dict': model.state_dict()}, ...)")
-    if isinstance(error, RuntimeError) and not ('PytorchStreamReader' in text or 'unexpected EOF' in text):
-        return error
     path = os.path.expanduser(filename)
-    size = f'{os.path.getsize(path)} bytes' if os.path.isfile(path) else 'downloaded'
-    return ValueError(f'{filename} ({size}) is truncated or no checkpoint of torch.save: {text.splitlines()[-1:]}')
+    about_the_device = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or 'deserialize object on' in text
+    if about_the_device or isinstance(error, PermissionError) or not os.path.isfile(path):
+        return error
+    reason = text.splitlines()[-1] if text else type(error).__name__
+    size = os.path.getsize(path)
+    return ValueError(f'{filename} ({size} bytes) is truncated or no checkpoint of torch.save: {reason}')

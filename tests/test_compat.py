@@ -1,0 +1,229 @@
+"""The remedies for upstream breakages, and what a checkpoint from a stranger can do: nothing."""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from collections import OrderedDict
+from pathlib import Path
+
+import mmcv
+import pytest
+import torch
+from mmengine import Config
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from mmcgc import compat
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def python(code: str, *paths) -> subprocess.CompletedProcess:
+    """Run code in a fresh interpreter that sees ``paths`` before everything else."""
+    path = os.pathsep.join([*map(str, paths), str(ROOT), os.environ.get('PYTHONPATH', '')])
+    return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], env=dict(os.environ, PYTHONPATH=path),
+                          capture_output=True, text=True, timeout=300)
+
+
+class Call:
+    """Pickles as a call of ``function``."""
+
+    def __init__(self, function, *args):
+        self.function, self.args = function, args
+
+    def __reduce__(self):
+        return self.function, self.args
+
+
+def write(content, path, kind: str):
+    if kind == 'pickle':
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == 'zip')
+    return str(path)
+
+
+KINDS = pytest.mark.parametrize('kind', ['zip', 'legacy', 'pickle'])
+
+
+@KINDS
+def test_a_checkpoint_cannot_run_a_command(tmp_path, kind):
+    marker = tmp_path / 'marker'
+    path = write(dict(state_dict=Call(os.system, f'touch {marker}')), tmp_path / 'evil.pth', kind)
+    with pytest.raises(pickle.UnpicklingError, match=rf'(?s){path}.*posix.system.*nothing was loaded') as info:
+        load_checkpoint(nn.Linear(1, 1), path)
+    assert not marker.exists() and 'weights_only' not in str(info.value)
+    if kind != 'pickle':
+        torch.load(path, weights_only=False)
+        assert marker.exists(), 'the payload is harmless, so the test shows nothing'
+
+
+@KINDS
+@pytest.mark.parametrize(
+    'args', [(HistoryBuffer, '__init__'), (HistoryBuffer, 'update'), ({}, 'update'), (OrderedDict, 'mean')],
+    ids=['dunder', 'method', 'instance', 'class'])
+def test_a_checkpoint_cannot_use_getattr(tmp_path, kind, args):
+    path = write(dict(meta=Call(getattr, *args)), tmp_path / 'evil.pth', kind)
+    with pytest.raises(pickle.UnpicklingError, match='builtins.getattr'):
+        load_checkpoint(nn.Linear(1, 1), path)
+
+
+def test_what_getattr_gives_cannot_be_called(tmp_path):
+    mean = b'cbuiltins\ngetattr\ncmmengine.logging.history_buffer\nHistoryBuffer\nX\x04\x00\x00\x00mean\x86R'
+    load = torch._weights_only_unpickler.load
+    assert load(io.BytesIO(b'\x80\x02' + mean + b'.')) is HistoryBuffer.mean
+    path = tmp_path / 'evil.pth'
+    path.write_bytes(b'\x80\x02' + mean + b')R.')
+    with pytest.raises(pickle.UnpicklingError, match=r'asks for <function HistoryBuffer\.mean'):
+        CheckpointLoader.load_checkpoint(str(path))
+
+
+def test_the_config_inside_a_checkpoint_is_dropped(tmp_path):
+    marker = tmp_path / 'marker'
+    code = f'__import__("os").system("touch {marker}")\n'
+    path = write(dict(state_dict={}, meta=dict(config=code, cfg='a = 1', epoch=1)), tmp_path / 'evil.pth', 'zip')
+    checkpoint = CheckpointLoader.load_checkpoint(path)
+    assert checkpoint['meta'] == dict(cfg='a = 1', epoch=1) and not marker.exists()
+    Config.fromstring(code, '.py')
+    assert marker.exists(), 'MMEngine does not run it, so the test shows nothing'
+
+
+def test_what_mmengine_writes_can_be_read(trained):
+    checkpoint = CheckpointLoader.load_checkpoint(str(trained / 'epoch_2.pth'))
+    history = checkpoint['message_hub']['log_scalars']['train/loss']
+    assert isinstance(history, HistoryBuffer) and history.mean() == history.statistics('mean')
+    assert {'optimizer', 'param_schedulers'} <= set(checkpoint)
+
+
+def test_history_buffers_of_both_numpy_generations_can_be_read():
+    history = HistoryBuffer([1., 2.], [1, 1])
+    for core in (b'numpy.core.multiarray', b'numpy._core.multiarray'):
+        written = pickle.dumps(history, protocol=2)
+        other = written.replace(b'cnumpy._core.multiarray', b'c' + core).replace(b'cnumpy.core.multiarray', b'c' + core)
+        assert b'c' + core in other
+        assert torch._weights_only_unpickler.load(io.BytesIO(other)).mean() == 1.5
+
+
+@pytest.mark.parametrize('keep', [0, 0.5, 0.99], ids=['empty', 'half', 'most'])
+@pytest.mark.parametrize('kind', ['zip', 'legacy'])
+def test_a_truncated_checkpoint_names_file_and_size(tmp_path, kind, keep):
+    path = tmp_path / 'cut.pth'
+    write(dict(state_dict=nn.Linear(100, 100).state_dict()), path, kind)
+    content = path.read_bytes()
+    path.write_bytes(content[:int(len(content) * keep)])
+    with pytest.raises(ValueError, match=rf'{path} \({path.stat().st_size} bytes\) is truncated'):
+        load_checkpoint(nn.Linear(100, 100), str(path))
+
+
+@pytest.mark.parametrize('content', [b'<html>not found</html>', b'PK\x03\x04 no archive', b'\x80\x02'],
+                         ids=['page', 'archive', 'pickle'])
+def test_what_is_no_checkpoint_names_file_and_size(tmp_path, content):
+    path = tmp_path / 'page.pth'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf'{path} \({len(content)} bytes\) is truncated or no checkpoint'):
+        load_checkpoint(nn.Linear(1, 1), str(path))
+
+
+def test_a_file_that_holds_no_dict_is_refused(tmp_path):
+    path = write(torch.zeros(2), tmp_path / 'tensor.pth', 'zip')
+    with pytest.raises(ValueError, match='holds a Tensor'):
+        CheckpointLoader.load_checkpoint(path)
+
+
+def test_other_errors_pass_unchanged(tmp_path):
+    with pytest.raises(FileNotFoundError, match='none.pth'):
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'none.pth'))
+    path = write(dict(state_dict=nn.Linear(1, 1).state_dict()), tmp_path / 'fine.pth', 'zip')
+    with pytest.raises(RuntimeError, match='deserialize object on'):
+        CheckpointLoader.load_checkpoint(path, map_location=_no_such_device)
+
+
+def _no_such_device(storage, location):
+    raise RuntimeError('Attempting to deserialize object on a CUDA device')
+
+
+def test_applying_twice_changes_nothing():
+    compat.apply()
+    loader = CheckpointLoader.load_checkpoint.__func__
+    compat.apply()
+    assert CheckpointLoader.load_checkpoint.__func__ is loader
+
+
+@pytest.mark.parametrize('version', ['1.7.0', '2.0.0rc3'])
+def test_an_old_mmcv_is_refused(monkeypatch, version):
+    monkeypatch.setattr(mmcv, '__version__', version)
+    with pytest.raises(ImportError, match=rf'(?s){version}.*pip install mmcv-lite==2.1.0'):
+        compat.check_mmcv()
+
+
+def test_a_missing_mmcv_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmcv', None)
+    with pytest.raises(ImportError, match='pip install mmcv-lite==2.1.0'):
+        compat.check_mmcv()
+
+
+def test_an_mmcv_that_mmaction2_refuses_only_warns(monkeypatch):
+    monkeypatch.setattr(mmcv, '__version__', '2.2.0')
+    with pytest.warns(UserWarning, match='mmaction2 1.2.0 refuses mmcv 2.2.0'):
+        compat.check_mmcv()
+
+
+def test_import_stays_light():
+    done = python("""
+        import mmcgc, sys
+        print([name for name in ('torchvision', 'mmpretrain', 'mmaction') if name in sys.modules])
+    """)
+    assert done.stdout.strip() == '[]', done.stderr
+
+
+def test_the_libraries_can_be_imported():
+    done = python('import mmcgc, torchvision, mmpretrain.models, mmaction.models')
+    assert done.returncode == 0, done.stderr
+
+
+USE_DRN = """
+    {first}
+    from mmaction.models.localizers.drn.drn import DRN
+    try:
+        print(DRN())
+    except ImportError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize('first', ['import mmcgc', 'import mmaction, mmcgc'], ids=['first', 'after-mmaction'])
+def test_drn_is_stubbed_where_it_is_missing(tmp_path, first):
+    folder = tmp_path / 'mmaction/models/localizers'
+    folder.mkdir(parents=True)
+    for package in (folder, *list(folder.parents)[:2]):
+        (package / '__init__.py').touch()
+    assert 'install mmaction2 from its repository' in python(USE_DRN.format(first=first), tmp_path).stdout
+    assert 'No module named' in python(USE_DRN.format(first=''), tmp_path).stderr, 'the stub is not what helped'
+    (folder / 'drn').mkdir()
+    (folder / 'drn/__init__.py').touch()
+    (folder / 'drn/drn.py').write_text('class DRN:\n    def __repr__(self):\n        return "the real one"\n')
+    assert python(USE_DRN.format(first=first), tmp_path).stdout.strip() == 'the real one'
+
+
+FAKE_TORCHVISION = """
+    import torch
+    for name in ('nms', 'qnms'):
+        torch.library.register_fake(f'torchvision::{name}', lambda dets, scores, iou_threshold: dets)
+"""
+
+
+@pytest.mark.parametrize('library', [None, b'no library'], ids=['absent', 'broken'])
+def test_torchvision_imports_where_its_library_does_not_load(tmp_path, library):
+    folder = tmp_path / 'torchvision'
+    folder.mkdir()
+    (folder / '__init__.py').write_text(textwrap.dedent(FAKE_TORCHVISION))
+    if library:
+        (folder / '_C.so').write_bytes(library)
+    assert 'torchvision::nms does not exist' in python('import torchvision', tmp_path).stderr
+    done = python('import mmcgc, torchvision; print(torchvision.__file__)', tmp_path)
+    assert done.stdout.strip() == str(folder / '__init__.py'), done.stderr
