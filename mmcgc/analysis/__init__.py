@@ -1,0 +1,1 @@
+"""Looking at context-gated networks."""
