@@ -84,6 +84,7 @@ def tiny(tmp_path_factory) -> SimpleNamespace:
                 pixels = random.normal(40 + 50 * label, 40, (8, 8, 3)).clip(0, 255)
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f'{index}.png')
     (root / 'tiny_hooks.py').write_text(HOOKS)
+    sys.path.append(str(root))  # for runs in this process
     config = root / 'tiny.py'
     config.write_text(CONFIG.format(root=str(root)))
     return SimpleNamespace(root=root, config=config)

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -227,3 +228,11 @@ def test_torchvision_imports_where_its_library_does_not_load(tmp_path, library):
     assert 'torchvision::nms does not exist' in python('import torchvision', tmp_path).stderr
     done = python('import mmcgc, torchvision; print(torchvision.__file__)', tmp_path)
     assert done.stdout.strip() == str(folder / '__init__.py'), done.stderr
+
+
+def test_a_torchvision_whose_library_loads_is_left_alone(tmp_path):
+    folder = tmp_path / 'torchvision'
+    folder.mkdir()
+    (folder / '__init__.py').write_text(textwrap.dedent(FAKE_TORCHVISION))
+    shutil.copy(torch._C.__file__, folder / '_C.so')
+    assert 'torchvision::nms does not exist' in python('import mmcgc, torchvision', tmp_path).stderr

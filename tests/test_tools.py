@@ -1,0 +1,308 @@
+"""The command-line tools, run as a user runs them: alone, distributed, interrupted, and with mistakes."""
+
+import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import mmengine
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.device import get_device
+from mmengine.model import ExponentialMovingAverage
+from torch import nn
+
+from mmcgc.engine import BFloat16OptimWrapper, CheckpointMatchHook, amp, distributed, launch
+
+ROOT = Path(__file__).resolve().parents[1]
+ON_CPU = pytest.mark.skipif(get_device() != 'cpu', reason='about machines without an accelerator')
+
+
+def last_validation(work_dir: Path) -> float:
+    """The accuracy of a run's last validation, from its log."""
+    log, = work_dir.glob('*/vis_data/scalars.json')
+    return [json.loads(line) for line in log.read_text().splitlines() if 'accuracy/top1' in line][-1]['accuracy/top1']
+
+
+def weights(work_dir: Path, rank: int = 0) -> dict:
+    return torch.load(work_dir / f'rank{rank}.pt')
+
+
+def assert_same_weights(actual: dict, expected: dict, **tolerance) -> None:
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(actual[name], value, msg=lambda text, name=name: f'{name}: {text}', **tolerance)
+
+
+def scores(path: Path) -> torch.Tensor:
+    """(N, classes) of a file of predictions."""
+    return torch.stack([sample['pred_score'] for sample in mmengine.load(path)])
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture(scope='module')
+def tested(tiny, trained, run_tool) -> SimpleNamespace:
+    """What tools/test.py says of the trained run: ``metrics`` and ``scores``."""
+    metrics, predictions = tiny.root / 'metrics.json', tiny.root / 'predictions.pkl'
+    run_tool('test.py', tiny.config, trained / 'epoch_2.pth', '--work-dir', tiny.root / 'tested',
+             '--out', metrics, '--out-item', 'metrics', '--dump', predictions)
+    return SimpleNamespace(metrics=mmengine.load(metrics), scores=scores(predictions))
+
+
+def test_test_repeats_the_last_validation(trained, tested):
+    assert tested.metrics['accuracy/top1'] == pytest.approx(last_validation(trained))
+    assert tested.scores.shape == (20, 4) and tested.scores.std(0).min() > 0
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tiny, trained, run_tool):
+    work_dir = tiny.root / 'interrupted'
+    broken = run_tool('train.py', tiny.config, '--work-dir', work_dir, check=False, BREAK_OFF_AT_EPOCH='1')
+    assert broken.returncode != 0 and not (work_dir / 'epoch_2.pth').exists()
+    done = run_tool('train.py', tiny.config, '--work-dir', work_dir, '--resume')
+    assert 'resumed epoch: 1' in done.stdout + done.stderr
+    assert_same_weights(weights(work_dir), weights(trained))
+
+
+def test_options_reach_the_run(tiny, run_tool):
+    done = run_tool('train.py', tiny.config, '--amp', '--no-validate', '--auto-scale-lr', '--seed', '5',
+                    '--cfg-options', 'train_cfg.max_epochs=1', 'train_dataloader.persistent_workers=True')
+    work_dir = tiny.root / 'work_dirs/tiny'
+    log = done.stdout + done.stderr
+    assert 'Scaling the original LR by 0.5' in log and 'Epoch(val)' not in log
+    cfg = mmengine.Config.fromfile(work_dir / 'tiny.py')
+    assert cfg.randomness.seed == 5 and cfg.val_dataloader is None and cfg.train_cfg.max_epochs == 1
+    assert cfg.optim_wrapper.type == ('mmcgc.BFloat16OptimWrapper' if get_device() == 'cpu' else 'AmpOptimWrapper')
+    assert all(value.isfinite().all() for value in weights(work_dir).values())
+
+
+@ON_CPU
+def test_distributed_training_and_testing(tiny, trained, tested, run_tool):
+    work_dir = tiny.root / 'distributed'
+    run_tool('dist_train.sh', tiny.config, 2, '--work-dir', work_dir, '--cfg-options', 'train_cfg.max_epochs=1',
+             PORT=free_port())
+    assert_same_weights(weights(work_dir, 0), weights(work_dir, 1), rtol=0, atol=0)
+
+    first = weights(work_dir)
+    done = run_tool('dist_train.sh', tiny.config, 2, '--work-dir', work_dir, '--resume', PORT=free_port())
+    assert 'resumed epoch: 1' in done.stdout + done.stderr
+    assert_same_weights(weights(work_dir, 0), weights(work_dir, 1), rtol=0, atol=0)
+    assert any(not torch.equal(first[name], value) for name, value in weights(work_dir).items())
+
+    metrics, predictions = tiny.root / 'metrics2.json', tiny.root / 'predictions2.pkl'
+    run_tool('dist_test.sh', tiny.config, trained / 'epoch_2.pth', 2, '--work-dir', work_dir, '--out', metrics,
+             '--out-item', 'metrics', '--dump', predictions, PORT=free_port())
+    assert mmengine.load(metrics) == tested.metrics
+    torch.testing.assert_close(scores(predictions), tested.scores)
+
+
+@ON_CPU
+def test_the_slurm_launcher(tiny):
+    from conftest import tool_environment
+    work_dir, port = tiny.root / 'slurm', free_port()
+    command = [sys.executable, ROOT / 'tools/train.py', tiny.config, '--work-dir', work_dir, '--launcher', 'slurm',
+               '--no-validate', '--cfg-options', 'train_cfg.max_epochs=1']
+    tasks = [subprocess.Popen(command, cwd=tiny.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              env=tool_environment(tiny, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank),
+                                                   SLURM_NTASKS='2', SLURM_NODELIST='localhost',
+                                                   MASTER_ADDR='127.0.0.1', MASTER_PORT=port)) for rank in range(2)]
+    logs = [task.communicate(timeout=300)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], logs
+    assert_same_weights(weights(work_dir, 0), weights(work_dir, 1), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('gpus', ['0', '4'])
+@pytest.mark.parametrize('name', ['slurm_train.sh', 'slurm_test.sh'])
+def test_slurm_scripts_pass_their_arguments(tmp_path, name, gpus):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    srun.chmod(0o755)
+    environment = dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS=gpus, SRUN_ARGS='--mem 4G', TASKS='3')
+    done = subprocess.run(['bash', ROOT / 'tools' / name, 'cpu part', 'job', 'a config.py', 'there', '--cfg-options',
+                           'a="b c"'], env=environment, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert '--partition=cpu part' in lines and 'a config.py' in lines and lines[-2:] == ['--cfg-options', 'a="b c"']
+    assert lines[lines.index('--mem') + 1] == '4G'
+    assert any(line.startswith('--gres') for line in lines) == (gpus != '0')
+    assert f'--ntasks={3 if gpus == "0" else 4}' in lines
+
+
+@pytest.mark.parametrize('name', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'])
+def test_scripts_say_how_to_call_them(name):
+    done = subprocess.run(['bash', ROOT / 'tools' / name], capture_output=True, text=True)
+    assert done.returncode == 2 and f'tools/{name}' in done.stderr
+
+
+class Command:
+    def __init__(self, command: str):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command, )
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_a_checkpoint_cannot_run_a_command(tiny, run_tool, tmp_path, tool):
+    marker, evil = tmp_path / 'marker', tmp_path / 'evil.pth'
+    content = dict(meta=dict(epoch=1, iter=4), state_dict=Command(f'touch {marker}'))
+    if tool == 'train.py':
+        torch.save(content, evil)
+        arguments = ['--resume', evil]
+    else:
+        evil.write_bytes(pickle.dumps(content, protocol=2))
+        arguments = [evil]
+    done = run_tool(tool, tiny.config, *arguments, '--work-dir', tmp_path, check=False)
+    assert done.returncode != 0 and 'nothing was loaded' in done.stderr and not marker.exists()
+
+
+def test_the_config_inside_a_checkpoint_is_not_run(tiny, trained, run_tool, tmp_path):
+    marker, evil = tmp_path / 'marker', tmp_path / 'evil.pth'
+    checkpoint = torch.load(trained / 'epoch_2.pth')
+    checkpoint['meta']['config'] = f'__import__("os").system("touch {marker}")\n'
+    torch.save(checkpoint, evil)
+    run_tool('train.py', tiny.config, '--resume', evil, '--work-dir', tmp_path, '--no-validate',
+             '--cfg-options', 'train_cfg.max_epochs=3')
+    assert (tmp_path / 'epoch_3.pth').exists() and not marker.exists()
+
+
+def test_a_misspelt_layer_is_named(tiny, own_scope, tmp_path):
+    options = {'model.backbone.conv_cfg.type': 'CGCov'}
+    with pytest.raises(ValueError, match="conv_cfg has type='CGCov', the nearest known names are .*CGConv"):
+        launch.train(str(tiny.config), work_dir=str(tmp_path), cfg_options=options)
+
+
+PLAIN = {'model.backbone.conv_cfg': None}
+
+
+@pytest.mark.parametrize('options, complaint', [
+    (PLAIN, r'0 missing, \d+ \(backbone\S+gate\..*\) unexpected, 0 of another shape'),
+    ({'model.backbone.depth': 14}, r'\d+ \(backbone.layer1.1.*\) missing, 0 unexpected'),
+    ({'model.head.num_classes': 5}, r'0 missing, 0 unexpected, 2 \(head.fc.weight, head.fc.bias\) of another shape'),
+], ids=['plain', 'deeper', 'other-head'])
+@pytest.mark.parametrize('mode', ['test', 'resume'])
+def test_a_checkpoint_of_another_architecture_is_refused(tiny, trained, own_scope, tmp_path, mode, options, complaint):
+    checkpoint = str(trained / 'epoch_2.pth')
+    with pytest.raises(ValueError, match=complaint):
+        if mode == 'test':
+            launch.test(str(tiny.config), checkpoint, work_dir=str(tmp_path), cfg_options=options)
+        else:
+            launch.train(str(tiny.config), resume=checkpoint, work_dir=str(tmp_path), cfg_options=options)
+
+
+def test_fine_tuning_takes_what_fits(tiny, trained, own_scope, tmp_path):
+    plain = dict(torch.load(trained / 'epoch_2.pth'), )
+    plain['state_dict'] = {key: value for key, value in plain['state_dict'].items() if '.gate.' not in key}
+    torch.save(plain, tmp_path / 'plain.pth')
+    options = {'load_from': str(tmp_path / 'plain.pth'), 'model.head.num_classes': 5, 'train_cfg.max_epochs': 1,
+               'optim_wrapper.optimizer.lr': 1e-9}
+    runner = launch.train(str(tiny.config), work_dir=str(tmp_path), no_validate=True, cfg_options=options)
+    torch.testing.assert_close(runner.model.backbone.conv1.weight.data, plain['state_dict']['backbone.conv1.weight'])
+
+
+def check(model: nn.Module, checkpoint: dict, exact: bool) -> None:
+    CheckpointMatchHook(exact).after_load_checkpoint(SimpleNamespace(model=model, _load_from='x.pth'), checkpoint)
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+
+
+@pytest.mark.parametrize('checkpoint', [
+    network().state_dict(),
+    dict(state_dict=network().state_dict()),
+    dict(state_dict={f'module.{key}': value for key, value in network().state_dict().items()}),
+    dict(state_dict={key: value for key, value in network().state_dict().items() if 'batches' not in key}),
+    dict(state_dict=network().state_dict(), ema_state_dict=ExponentialMovingAverage(network()).state_dict()),
+], ids=['bare', 'wrapped', 'data-parallel', 'old', 'ema'])
+def test_fitting_checkpoints_raise_no_alarm(checkpoint):
+    check(network(), checkpoint, exact=True)
+
+
+def test_nothing_that_fits_is_refused_in_fine_tuning():
+    state = {f'backbone.{key}': value for key, value in network().state_dict().items()}
+    with pytest.raises(ValueError, match=r'nothing in x.pth fits Sequential.*0\.weight.*backbone\.0\.weight'):
+        check(network(), dict(state_dict=state), exact=False)
+
+
+def test_bfloat16_wrapper_autocasts_and_steps():
+    model = nn.Linear(2, 2)
+    wrapper = BFloat16OptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=1.))
+    before = model.weight.detach().clone()
+    with wrapper.optim_context(model):
+        out = model.cpu()(torch.ones(1, 2)) if get_device() == 'cpu' else model(torch.ones(1, 2))
+    assert get_device() != 'cpu' or out.dtype == torch.bfloat16
+    wrapper.update_params(out.float().sum())
+    assert model.weight.dtype == torch.float32 and not torch.equal(model.weight, before)
+
+
+@pytest.mark.parametrize('device, kind', [('cuda', 'AmpOptimWrapper'), ('cpu', 'mmcgc.BFloat16OptimWrapper')])
+@pytest.mark.parametrize('before', [{}, dict(type='OptimWrapper'), dict(type='AmpOptimWrapper', loss_scale=512.)],
+                         ids=['default', 'plain', 'amp'])
+def test_amp_suits_the_device(monkeypatch, device, kind, before):
+    monkeypatch.setattr(amp, 'get_device', lambda: device)
+    cfg = ConfigDict(before)
+    amp.enable_amp(cfg)
+    assert cfg.type == kind and ('loss_scale' in cfg) == (device == 'cuda')
+
+
+def test_amp_refuses_other_wrappers():
+    with pytest.raises(ValueError, match="'ApexOptimWrapper'"):
+        amp.enable_amp(ConfigDict(type='ApexOptimWrapper'))
+
+
+@pytest.mark.parametrize('options, error, complaint', [
+    (dict(config='none.py'), FileNotFoundError, "no config file 'none.py'"),
+    (dict(resume='none.pth'), FileNotFoundError, "no checkpoint 'none.pth'"),
+    (dict(auto_scale_lr=True, cfg_options={'auto_scale_lr': None}), ValueError, "no 'auto_scale_lr' to change"),
+    (dict(amp=True, cfg_options={'optim_wrapper.type': 'ApexOptimWrapper'}), ValueError, 'drop --amp'),
+], ids=['config', 'resume', 'auto-scale-lr', 'amp'])
+def test_mistakes_in_training(tiny, options, error, complaint):
+    with pytest.raises(error, match=complaint):
+        launch.train(**{'config': str(tiny.config), **options})
+
+
+@pytest.mark.parametrize('options, error, complaint', [
+    (dict(checkpoint='none.pth'), FileNotFoundError, "no checkpoint 'none.pth'"),
+    (dict(out='out.txt'), ValueError, "cannot write 'out.txt'.*.pkl"),
+    (dict(out='out.txt', out_item='metrics'), ValueError, "cannot write 'out.txt'.*.json"),
+    (dict(show_dir='there'), ValueError, "--show-dir: the config has no 'visualization'"),
+    (dict(tta=True, cfg_options={'default_scope': 'mmaction'}), ValueError, 'lacks tta_model'),
+], ids=['checkpoint', 'out', 'metrics', 'show-dir', 'tta'])
+def test_mistakes_in_testing(tiny, options, error, complaint):
+    with pytest.raises(error, match=complaint):
+        launch.test(**{'config': str(tiny.config), 'checkpoint': __file__, **options})
+
+
+def test_flipping_at_test_time(tiny, trained, own_scope, tmp_path):
+    metrics = launch.test(str(tiny.config), str(trained / 'epoch_2.pth'), work_dir=str(tmp_path), tta=True,
+                          out=str(tmp_path / 'flipped.pkl'))
+    assert 'accuracy/top1' in metrics and scores(tmp_path / 'flipped.pkl').shape == (20, 4)
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
+@ON_CPU
+def test_a_launcher_without_its_environment_is_explained(monkeypatch, launcher):
+    for name in distributed._VARIABLES[launcher]:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match=f'--launcher {launcher}: the environment lacks'):
+        distributed.prepare_cpu_distributed(mmengine.Config(dict(launcher=launcher)))
+
+
+def test_slurm_asks_scontrol_for_the_first_host(monkeypatch, tmp_path):
+    scontrol = tmp_path / 'scontrol'
+    scontrol.write_text('#!/bin/sh\n[ "$*" = "show hostnames node[7-8]" ] && printf "node7\\nnode8\\n"\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    monkeypatch.setenv('SLURM_NODELIST', 'node[7-8]')
+    monkeypatch.delenv('MASTER_ADDR', raising=False)
+    monkeypatch.delenv('MASTER_PORT', raising=False)
+    assert distributed._master_variables('slurm', dict(port=1234)) == dict(MASTER_ADDR='node7', MASTER_PORT='1234')
