@@ -17,10 +17,14 @@ from types import ModuleType
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
+from mmengine.optim import OneCycleParamScheduler
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import digit_version
 
-_STATISTICS = ('min', 'max', 'current', 'mean')
+_METHODS = {  # what MMEngine's own checkpoints fetch with getattr: statistics, and the curve of a one-cycle schedule
+    HistoryBuffer: ('min', 'max', 'current', 'mean'),
+    OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
+}
 _NUMPY_TYPES = '?bBhHiIlLqQefdSU'
 _REFUSED = re.compile(  # what torch's restricted unpickler says of anything that it will not look up, call or build
     r'(?:GLOBAL|unrecognized function|`add_safe_globals`,? but got) (.+?)(?: was not | whose module |$)', re.M)
@@ -113,14 +117,14 @@ def _loads_native_library(folder: str) -> bool:
 def allow_own_checkpoints() -> None:
     """Let ``torch.load(weights_only=True)`` read the checkpoints that MMEngine writes.
 
-    Their HistoryBuffer pickles its statistics through ``getattr``.  ``getattr`` itself would let a checkpoint reach any
-    attribute, so its name is answered by a function that knows these statistics and refuses all else.
+    HistoryBuffer and the one-cycle scheduler pickle methods of theirs through ``getattr``, which itself would let a
+    checkpoint reach any attribute.  Its name is answered by a function that knows these methods and refuses all else.
     https://github.com/open-mmlab/mmengine/issues/1655; may go when MMEngine's checkpoints hold tensors and plain data.
     """
     reconstruct, scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
     torch.serialization.add_safe_globals([
-        HistoryBuffer,
-        (_history_buffer_statistic, 'builtins.getattr'),
+        *_METHODS,
+        (_known_method, 'builtins.getattr'),
         np.ndarray,
         np.dtype,
         *{type(np.dtype(code)) for code in _NUMPY_TYPES},
@@ -129,11 +133,11 @@ def allow_own_checkpoints() -> None:
     ])
 
 
-def _history_buffer_statistic(owner, name):
-    """``getattr(HistoryBuffer, 'mean')`` and its three siblings; UnpicklingError for anything else."""
-    if owner is not HistoryBuffer or name not in _STATISTICS:
+def _known_method(owner, name):
+    """``getattr(owner, name)`` for the methods in ``_METHODS``; UnpicklingError for anything else."""
+    if not any(owner is known and name in names for known, names in _METHODS.items()):
         raise pickle.UnpicklingError(f'refused GLOBAL builtins.getattr with {owner!r}, {name!r}')
-    return getattr(HistoryBuffer, name)
+    return getattr(owner, name)
 
 
 def guard_checkpoint_loading() -> None:

@@ -15,6 +15,8 @@ import pytest
 import torch
 from mmengine import Config
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleParamScheduler
+from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
@@ -66,8 +68,9 @@ def test_a_checkpoint_cannot_run_a_command(tmp_path, kind):
 
 @KINDS
 @pytest.mark.parametrize(
-    'args', [(HistoryBuffer, '__init__'), (HistoryBuffer, 'update'), ({}, 'update'), (OrderedDict, 'mean')],
-    ids=['dunder', 'method', 'instance', 'class'])
+    'args', [(HistoryBuffer, '__init__'), (HistoryBuffer, 'update'), ({}, 'update'), (OrderedDict, 'mean'),
+             (OneCycleParamScheduler, 'mean')],
+    ids=['dunder', 'method', 'instance', 'class', 'scheduler'])
 def test_a_checkpoint_cannot_use_getattr(tmp_path, kind, args):
     path = write(dict(meta=Call(getattr, *args)), tmp_path / 'evil.pth', kind)
     with pytest.raises(pickle.UnpicklingError, match='builtins.getattr'):
@@ -99,6 +102,30 @@ def test_what_mmengine_writes_can_be_read(trained):
     history = checkpoint['message_hub']['log_scalars']['train/loss']
     assert isinstance(history, HistoryBuffer) and history.mean() == history.statistics('mean')
     assert {'optimizer', 'param_schedulers'} <= set(checkpoint)
+
+
+ONE_CYCLE = dict(eta_max=1., total_steps=4)
+SCHEDULERS = dict(
+    ConstantLR={}, CosineAnnealingLR=dict(T_max=4), CosineRestartLR=dict(periods=[4], eta_min=0.), LinearLR={},
+    ExponentialLR=dict(gamma=0.5), MultiStepLR=dict(milestones=[1]), StepLR=dict(step_size=1), ReduceOnPlateauLR={},
+    PolyLR={}, OneCycleLR=ONE_CYCLE, OneCycleLR_linear=dict(ONE_CYCLE, anneal_strategy='linear'))
+
+
+@pytest.mark.parametrize('name, options', SCHEDULERS.items(), ids=SCHEDULERS)
+def test_every_scheduler_of_mmengine_can_be_resumed(tmp_path, name, options):
+    def build():
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1., momentum=0.9)
+        kind = name.partition('_')[0]
+        return PARAM_SCHEDULERS.build(dict(type=kind, **options), default_args=dict(optimizer=optimizer))
+
+    scheduler = build()
+    path = write(dict(param_schedulers=[scheduler.state_dict()]), tmp_path / 'run.pth', 'zip')
+    resumed = build()
+    resumed.load_state_dict(CheckpointLoader.load_checkpoint(path)['param_schedulers'][0])
+    for either in (scheduler, resumed):
+        either.optimizer.step()
+        either.step(*([dict(loss=1.)] if name == 'ReduceOnPlateauLR' else []))
+    assert resumed.get_last_value() == scheduler.get_last_value()
 
 
 def test_history_buffers_of_both_numpy_generations_can_be_read():
