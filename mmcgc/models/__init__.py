@@ -1,5 +1,10 @@
 """Networks that mmpretrain and mmaction2 lack."""
 
+from contextlib import suppress
+
 from .cifar_resnet import CIFARResNet
 
 __all__ = ['CIFARResNet']
+
+with suppress(ImportError, AssertionError):  # no mmaction2, or one that refuses the installed mmcv: images go on
+    from .p3d import ResNetP3DA  # noqa: F401

@@ -1,0 +1,38 @@
+"""TSM's learning rates, for networks with gates."""
+
+from mmengine.optim import DefaultOptimWrapperConstructor
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+_FIRST_BIAS, _BIAS = 1, 3  # mmaction2's groups of the first convolution's bias and of all other biases
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class GatedTSMOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmaction2's TSMOptimWrapperConstructor, complete where convolutions are gated.
+
+    The linear layers of a gate are treated as any other weight, its norms as any other norm.  mmaction2 takes a gated
+    convolution's bias for a part of the gate and leaves it out; here it goes where biases go, with twice the learning
+    rate and no weight decay.
+
+    Raises:
+        ValueError: If a trainable parameter would be in no group; mmaction2 would leave it untrained.
+    """
+
+    def add_params(self, params: list[dict], model: nn.Module, **kwargs) -> None:
+        # Imported here: images train where mmaction2 is missing.
+        from mmaction.engine.optimizers import TSMOptimWrapperConstructor
+
+        TSMOptimWrapperConstructor.add_params(self, params, model, **kwargs)
+        grouped = {id(parameter) for group in params for parameter in group['params']}
+        convs = [module for module in model.modules() if isinstance(module, _ConvNd)]
+        for i, conv in enumerate(convs):
+            if conv.bias is not None and id(conv.bias) not in grouped:
+                params[_BIAS if i else _FIRST_BIAS]['params'].append(conv.bias)
+                grouped.add(id(conv.bias))
+        left = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in grouped]
+        if left:
+            raise ValueError(f"TSM's rules give no learning rate to {', '.join(left)}: freeze these parameters, or "
+                             'drop optim_wrapper.constructor')
