@@ -2,5 +2,6 @@
 
 from .cifar10 import CIFAR10
 from .digits import Digits
+from .imagenette import Imagenette
 
-__all__ = ['CIFAR10', 'Digits']
+__all__ = ['CIFAR10', 'Digits', 'Imagenette']
