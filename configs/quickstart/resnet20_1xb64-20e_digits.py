@@ -1,9 +1,5 @@
-_base_ = [
-    '../_base_/models/cifar_resnet20.py',
-    '../_base_/datasets/digits_bs64.py',
-    '../_base_/schedules/digits_20e.py',
-    '../_base_/classification_runtime.py',
-]
-default_hooks = dict(logger=dict(interval=10))
-custom_hooks = [dict(type='mmcgc.CurvesHook', interval=10)]
-randomness = dict(seed=0)
+_base_ = 'resnet20_1xb32-10e_digits.py'
+train_dataloader = dict(batch_size=64)
+param_scheduler = dict(total_steps=20)
+train_cfg = dict(max_epochs=20)
+auto_scale_lr = dict(base_batch_size=64)

@@ -6,7 +6,7 @@ test_pipeline = [resize, dict(type='PackInputs')]
 
 # 1,437 and 360 images: reading them in the main process costs less than starting workers.
 loading = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=0,
     persistent_workers=False,
     pin_memory=False,
