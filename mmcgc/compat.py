@@ -140,6 +140,27 @@ def _known_method(owner, name):
     return getattr(owner, name)
 
 
+def widen_action_scores() -> None:
+    """Cast the class scores of mmaction2's heads to float32: it turns them into NumPy arrays, which know no bfloat16.
+
+    For runs in mixed precision, once the model is built; not part of :func:`apply`, as mmaction must not be imported.
+    https://github.com/pytorch/pytorch/issues/110285; may go when mmaction2 casts before ``numpy()``.
+    """
+    heads = sys.modules.get('mmaction.models.heads.base')
+    for name in ('loss_by_feat', 'predict_by_feat') if heads else ():
+        method = getattr(heads.BaseHead, name)
+        if not hasattr(method, '__wrapped__'):
+            setattr(heads.BaseHead, name, _with_wide_scores(method))
+
+
+def _with_wide_scores(method):
+    @functools.wraps(method)
+    def wrapper(self, cls_scores, *args, **kwargs):
+        return method(self, cls_scores.float(), *args, **kwargs)
+
+    return wrapper
+
+
 def guard_checkpoint_loading() -> None:
     """Make every scheme of MMEngine's CheckpointLoader refuse, with a clear error, what is no plain checkpoint.
 

@@ -59,11 +59,11 @@ from mmengine.registry import HOOKS
 
 @HOOKS.register_module()
 class DumpWeights(Hook):
-    '''Each rank writes the parameters that it ends with; a run told to break off does so.'''
+    '''Each rank writes the state that it ends with; a run told to break off does so.'''
 
     def after_train(self, runner):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        torch.save(dict(model.named_parameters()), os.path.join(runner.work_dir, f'rank{get_rank()}.pt'))
+        torch.save(model.state_dict(), os.path.join(runner.work_dir, f'rank{get_rank()}.pt'))
 
     def before_train_epoch(self, runner):
         if runner.epoch == int(os.environ.get('BREAK_OFF_AT_EPOCH', -1)):

@@ -263,3 +263,20 @@ def test_a_torchvision_whose_library_loads_is_left_alone(tmp_path):
     (folder / '__init__.py').write_text(textwrap.dedent(FAKE_TORCHVISION))
     shutil.copy(torch._C.__file__, folder / '_C.so')
     assert 'torchvision::nms does not exist' in python('import mmcgc, torchvision', tmp_path).stderr
+
+
+def test_action_heads_take_bfloat16_scores(monkeypatch):
+    from mmaction.models import TSNHead
+    from mmaction.models.heads.base import BaseHead
+    from mmaction.structures import ActionDataSample
+    for name in ('loss_by_feat', 'predict_by_feat'):
+        method = getattr(BaseHead, name)
+        monkeypatch.setattr(BaseHead, name, getattr(method, '__wrapped__', method))
+    head = TSNHead(num_classes=2, in_channels=4)
+    scores = torch.tensor([[0., 1.]], dtype=torch.bfloat16)
+    samples = [ActionDataSample().set_gt_label(0)]
+    with pytest.raises(TypeError, match='BFloat16'):
+        head.loss_by_feat(scores, samples)
+    compat.widen_action_scores()
+    assert head.loss_by_feat(scores, samples)['loss_cls'].item() > 0
+    assert head.predict_by_feat(scores, samples)[0].pred_score.dtype == torch.float32

@@ -24,8 +24,8 @@ ON_CPU = pytest.mark.skipif(get_device() != 'cpu', reason='about machines withou
 
 
 def last_validation(work_dir: Path) -> float:
-    """The accuracy of a run's last validation, from its log."""
-    log, = work_dir.glob('*/vis_data/scalars.json')
+    """The accuracy of the last validation of the latest run in a folder, from its log."""
+    log = max(work_dir.glob('*/vis_data/scalars.json'))
     return [json.loads(line) for line in log.read_text().splitlines() if 'accuracy/top1' in line][-1]['accuracy/top1']
 
 
@@ -86,7 +86,7 @@ def test_options_reach_the_run(tiny, run_tool):
 
 
 @ON_CPU
-def test_distributed_training_and_testing(tiny, trained, tested, run_tool):
+def test_distributed_training_and_testing(tiny, trained, tested, run_tool, own_scope, tmp_path):
     work_dir = tiny.root / 'distributed'
     run_tool('dist_train.sh', tiny.config, 2, '--work-dir', work_dir, '--cfg-options', 'train_cfg.max_epochs=1',
              PORT=free_port())
@@ -96,7 +96,9 @@ def test_distributed_training_and_testing(tiny, trained, tested, run_tool):
     done = run_tool('dist_train.sh', tiny.config, 2, '--work-dir', work_dir, '--resume', PORT=free_port())
     assert 'resumed epoch: 1' in done.stdout + done.stderr
     assert_same_weights(weights(work_dir, 0), weights(work_dir, 1), rtol=0, atol=0)
-    assert any(not torch.equal(first[name], value) for name, value in weights(work_dir).items())
+    assert not torch.equal(first['backbone.conv1.weight'], weights(work_dir)['backbone.conv1.weight'])
+    alone = launch.test(str(tiny.config), str(work_dir / 'epoch_2.pth'), work_dir=str(tmp_path))
+    assert alone['accuracy/top1'] == pytest.approx(last_validation(work_dir))
 
     metrics, predictions = tiny.root / 'metrics2.json', tiny.root / 'predictions2.pkl'
     run_tool('dist_test.sh', tiny.config, trained / 'epoch_2.pth', 2, '--work-dir', work_dir, '--out', metrics,
@@ -199,7 +201,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tiny, trained, own_scop
 
 
 def test_fine_tuning_takes_what_fits(tiny, trained, own_scope, tmp_path):
-    plain = dict(torch.load(trained / 'epoch_2.pth'), )
+    plain = torch.load(trained / 'epoch_2.pth')
     plain['state_dict'] = {key: value for key, value in plain['state_dict'].items() if '.gate.' not in key}
     torch.save(plain, tmp_path / 'plain.pth')
     options = {'load_from': str(tmp_path / 'plain.pth'), 'model.head.num_classes': 5, 'train_cfg.max_epochs': 1,
@@ -282,10 +284,13 @@ def test_mistakes_in_testing(tiny, options, error, complaint):
         launch.test(**{'config': str(tiny.config), 'checkpoint': __file__, **options})
 
 
-def test_flipping_at_test_time(tiny, trained, own_scope, tmp_path):
-    metrics = launch.test(str(tiny.config), str(trained / 'epoch_2.pth'), work_dir=str(tmp_path), tta=True,
-                          out=str(tmp_path / 'flipped.pkl'))
-    assert 'accuracy/top1' in metrics and scores(tmp_path / 'flipped.pkl').shape == (20, 4)
+@pytest.mark.parametrize('options', [dict(tta=True), dict(amp=True)], ids=['flipped', 'mixed-precision'])
+def test_other_ways_to_test(tiny, trained, tested, own_scope, tmp_path, options):
+    metrics = launch.test(str(tiny.config), str(trained / 'epoch_2.pth'), work_dir=str(tmp_path),
+                          out=str(tmp_path / 'other.pkl'), **options)
+    other = scores(tmp_path / 'other.pkl').float()
+    assert 'accuracy/top1' in metrics and not torch.equal(other, tested.scores)
+    torch.testing.assert_close(other, tested.scores, rtol=0, atol=0.2)
 
 
 @pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])

@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 
 import mmengine
+import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import master_only
+from mmengine.hooks import SyncBuffersHook
 from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
 
+from ..compat import widen_action_scores
 from .amp import enable_amp
 from .checkpoint_match import CheckpointMatchHook
 from .distributed import prepare_cpu_distributed
@@ -57,6 +60,9 @@ def train(config: str, *, work_dir: str | None = None, resume: str | None = None
             cfg.randomness.seed = seed
     set_dataloader_defaults(cfg, no_pin_memory, no_persistent_workers)
     runner = build_runner(cfg, exact=cfg.get('resume', False))
+    if amp:
+        widen_action_scores()
+    runner.register_hook(SyncBuffersHook())  # else each rank validates with running statistics of its own
     runner.train()
     return runner
 
@@ -102,9 +108,13 @@ def test(config: str, checkpoint: str, *, work_dir: str | None = None, out: str 
     if tta:
         _augment_at_test_time(cfg)
     set_dataloader_defaults(cfg, no_pin_memory)
-    metrics = build_runner(cfg, exact=True).test()
+    runner = build_runner(cfg, exact=True)
+    if amp:
+        widen_action_scores()
+    metrics = runner.test()
     if metrics_file:
-        master_only(mmengine.dump)(metrics, metrics_file)
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in metrics.items()}
+        master_only(mmengine.dump)(plain, metrics_file)
     return metrics
 
 
