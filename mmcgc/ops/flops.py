@@ -1,0 +1,34 @@
+"""What the operators cost: read by ``mmcgc.analysis`` and, under its own rules, by ``torch.utils.flop_counter``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.utils.flop_counter import register_flop_formula
+
+from . import tiled  # noqa: F401  defines the operators
+
+
+def multiply_adds(x: Sequence[int], weight: Sequence[int], y: Sequence[int]) -> tuple[int, int]:
+    """Multiply-adds of a gated convolution from the shapes of x, weight and y.
+
+    Returns:
+        The convolution's own, as many as the plain one has, and those of ``weight * gate`` (one for each of the
+        B * O * C / g * K elements; making the gate from its two terms counts as an activation, nothing).
+    """
+    return math.prod(y) * math.prod(weight[1:]), x[0] * math.prod(weight)
+
+
+@register_flop_formula(torch.ops.mmcgc.tiled_conv)
+def _forward(x, weight, *args, out_shape=None, **kwargs) -> int:
+    return 2 * sum(multiply_adds(x, weight, out_shape))
+
+
+@register_flop_formula(torch.ops.mmcgc.tiled_conv_backward)
+def _backward(grad, x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine, need_x, need_kernel,
+              out_shape=None) -> int:  # fmt: skip
+    """A convolution for each gradient; the gated kernel anew, and its two gradients."""
+    conv, product = multiply_adds(x, weight, grad)
+    return 2 * ((need_x + need_kernel) * conv + (1 + 2 * need_kernel) * product)

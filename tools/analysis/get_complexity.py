@@ -1,0 +1,26 @@
+"""Print parameters and multiply-adds of the network of any image or video config, the gates' share apart.
+
+Counted are the multiply-adds of convolutions, linear layers and matrix products, one for every element that adaptive
+pooling reads, and one for every element of a gated kernel (weight * gate); norms, activations and sums are not.
+"""
+
+import argparse
+
+from mmcgc.analysis.complexity import describe
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='path of the config file')
+    parser.add_argument('--shape', type=int, nargs='+', metavar='N',
+                        help="size of one sample: S, or H W, or T H W for video; by default the training pipeline's")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    print(describe(args.config, args.shape))
+
+
+if __name__ == '__main__':
+    main()
