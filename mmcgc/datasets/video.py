@@ -1,0 +1,149 @@
+"""mmaction2's data sets of videos and of frame folders, for collections in which some clips are broken."""
+
+import logging
+import os
+from pathlib import Path
+
+import torch
+from mmaction.datasets import RawframeDataset as _RawframeDataset
+from mmaction.datasets import VideoDataset as _VideoDataset
+from mmengine.logging import print_log
+
+from ..registry import DATASETS
+
+_LOADING = 'mmaction.datasets.transforms.loading'
+
+
+class CheckedClips:
+    """Names or skips the clips that cannot be read; stands before a data set of mmaction2 among the bases.
+
+    Only the loading part of the pipeline (opening, sampling, decoding) is watched; errors of later transforms pass
+    unchanged.  Which clips are broken is kept in shared memory: decoding workers skip and count each clip once.
+
+    Args:
+        broken: What happens with a clip that cannot be read (missing, empty, truncated, too few frames): ``'raise'``
+            names it in an error; ``'skip'`` logs it with a running count and, in training, takes another clip instead.
+            In test mode ``'skip'`` decodes all clips once at the start and leaves the broken ones out, so that metrics
+            are over the readable ones.
+        min_frames: Fewer frames than this count as broken.
+        *args, **kwargs: Of mmaction2's data set.
+
+    Raises:
+        ValueError: If ``broken`` is unknown; when a clip is read, if it is broken or all are.
+    """
+
+    def __init__(self, *args, broken: str = 'raise', min_frames: int = 2, **kwargs) -> None:
+        if broken not in ('raise', 'skip'):
+            raise ValueError(f"broken must be 'raise' or 'skip', got {broken!r}")
+        self.broken, self.min_frames = broken, min_frames
+        super().__init__(*args, **kwargs)
+
+    def full_init(self) -> None:
+        if self._fully_initialized:
+            return
+        super().full_init()
+        self._flags = torch.zeros(len(self), dtype=torch.bool).share_memory_()  # (N,), the clips found broken
+        self._left_out = 0
+        if self.test_mode and self.broken == 'skip':
+            self.get_subset_([i for i in range(len(self)) if self._load(i) is not None])
+            self._left_out, self._flags = self.skipped, self._flags[~self._flags]
+
+    @property
+    def skipped(self) -> int:
+        """How many clips have been found broken so far, by all workers of this process."""
+        return self._left_out + int(self._flags.sum())
+
+    def prepare_data(self, idx: int):
+        sample = self._load(idx)
+        for transform in self.pipeline.transforms[self._loading_steps():]:
+            if sample is None:
+                return None
+            sample = transform(sample)
+        return sample
+
+    def _loading_steps(self) -> int:
+        modules = [type(transform).__module__ for transform in self.pipeline.transforms]
+        return max((i + 1 for i, module in enumerate(modules) if module == _LOADING), default=0)
+
+    def _load(self, idx: int) -> dict | None:
+        """The sample after the loading part of the pipeline, or None if the clip is skipped."""
+        if self._flags[idx]:
+            return None
+        sample = self.get_data_info(idx)
+        name = sample.get('filename') or sample.get('frame_dir')
+        try:
+            if 'filename' in sample:
+                check_complete(name)
+            for transform in self.pipeline.transforms[:self._loading_steps()]:
+                sample = transform(sample)
+                self._check_frames(sample)
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            if self.broken == 'raise':
+                raise ValueError(f'cannot read the clip {name}: {reason}. Mend it or take it out of {self.ann_file}, '
+                                 "or set broken='skip' for this data set in the config") from error
+            self._skip(idx, name, reason)
+            return None
+        return sample
+
+    def _check_frames(self, sample: dict) -> None:
+        total = sample.get('total_frames')
+        if total is not None and total < self.min_frames:
+            raise ValueError(f'{total} frames, expected {self.min_frames} or more (min_frames)')
+
+    def _skip(self, idx: int, name: str, reason: str) -> None:
+        self._flags[idx] = True
+        total = len(self._flags)
+        print_log(f'skipped the clip {name}: {reason}; {self.skipped} of {total} clips skipped so far', 'current',
+                  logging.WARNING)
+        if self.skipped == total:
+            raise ValueError(f'none of the {total} clips of {self.ann_file} can be read; the last, {name}: {reason}')
+
+
+@DATASETS.register_module()
+class VideoDataset(CheckedClips, _VideoDataset):
+    """mmaction2's VideoDataset with the arguments of :class:`CheckedClips`."""
+
+
+@DATASETS.register_module()
+class RawframeDataset(CheckedClips, _RawframeDataset):
+    """mmaction2's RawframeDataset with the arguments of :class:`CheckedClips`."""
+
+
+def check_complete(path: str) -> None:
+    """Raise ValueError for a local video file that is empty or shorter than its header says; others pass.
+
+    Only AVI and Matroska (MKV, WebM) are looked at: FFmpeg refuses a truncated MP4 itself, but decodes the rest of a
+    truncated Matroska file without a word, and decord 0.6.0 crashes the process on a truncated AVI.
+    """
+    file = Path(path if os.path.splitext(path)[1] else f'{path}.mp4')  # as mmaction2 completes names
+    if not file.is_file():
+        return
+    size = file.stat().st_size
+    if size == 0:
+        raise ValueError('the file is empty')
+    with file.open('rb') as stream:
+        expected = _promised_size(stream.read(256))
+    if expected is not None and size < expected:
+        raise ValueError(f'truncated: {size} bytes of {expected}')
+
+
+def _promised_size(head: bytes) -> int | None:
+    """The size of a file that its first bytes promise; None where they do not say."""
+    if head[:4] == b'RIFF':
+        return 8 + int.from_bytes(head[4:8], 'little')
+    if head[:4] != b'\x1a\x45\xdf\xa3':  # EBML, https://www.rfc-editor.org/rfc/rfc8794
+        return None
+    length, start = _ebml_size(head, 4)
+    if length is None or head[start + length:][:4] != b'\x18\x53\x80\x67':  # Segment, what follows the header
+        return None
+    length, start = _ebml_size(head, start + length + 4)
+    return None if length is None else start + length
+
+
+def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
+    """The variable-length integer at ``at`` (None: of unknown size) and where it ends."""
+    first = data[at:at + 1] or b'\0'
+    width = 9 - first[0].bit_length()
+    value = int.from_bytes(data[at:at + width], 'big') & ((1 << 7 * width) - 1)
+    return (None if value == (1 << 7 * width) - 1 or width > 8 else value), at + width
