@@ -143,7 +143,7 @@ def _known_method(owner, name):
 def widen_action_scores() -> None:
     """Cast the class scores of mmaction2's heads to float32: it turns them into NumPy arrays, which know no bfloat16.
 
-    For runs in mixed precision, once the model is built; not part of :func:`apply`, as mmaction must not be imported.
+    Not part of :func:`apply`: it mends what is loaded, so it is called once the model is built.
     https://github.com/pytorch/pytorch/issues/110285; may go when mmaction2 casts before ``numpy()``.
     """
     heads = sys.modules.get('mmaction.models.heads.base')

@@ -75,12 +75,14 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tiny, trained, run_t
 
 def test_options_reach_the_run(tiny, run_tool):
     done = run_tool('train.py', tiny.config, '--amp', '--no-validate', '--auto-scale-lr', '--seed', '5',
-                    '--cfg-options', 'train_cfg.max_epochs=1', 'train_dataloader.persistent_workers=True')
+                    '--deterministic', '--cfg-options', 'train_cfg.max_epochs=1',
+                    'train_dataloader.persistent_workers=True')
     work_dir = tiny.root / 'work_dirs/tiny'
     log = done.stdout + done.stderr
     assert 'Scaling the original LR by 0.5' in log and 'Epoch(val)' not in log
     cfg = mmengine.Config.fromfile(work_dir / 'tiny.py')
-    assert cfg.randomness.seed == 5 and cfg.val_dataloader is None and cfg.train_cfg.max_epochs == 1
+    assert cfg.val_dataloader is None and cfg.train_cfg.max_epochs == 1
+    assert cfg.randomness == dict(seed=5, deterministic=True)
     assert cfg.optim_wrapper.type == ('mmcgc.BFloat16OptimWrapper' if get_device() == 'cpu' else 'AmpOptimWrapper')
     assert all(value.isfinite().all() for value in weights(work_dir).values())
 

@@ -54,14 +54,10 @@ def train(config: str, *, work_dir: str | None = None, resume: str | None = None
         enable_amp(_section(cfg, 'optim_wrapper', '--amp'))
     if auto_scale_lr:
         _section(cfg, 'auto_scale_lr', '--auto-scale-lr').enable = True
-    if seed is not None or deterministic:
-        cfg.randomness = dict(cfg.get('randomness') or {}, deterministic=deterministic)
-        if seed is not None:
-            cfg.randomness.seed = seed
+    given = dict(seed=seed, deterministic=deterministic or None)
+    cfg.randomness = {**(cfg.get('randomness') or dict(seed=None)), **{k: v for k, v in given.items() if v is not None}}
     set_dataloader_defaults(cfg, no_pin_memory, no_persistent_workers)
     runner = build_runner(cfg, exact=cfg.get('resume', False))
-    if amp:
-        widen_action_scores()
     runner.register_hook(SyncBuffersHook())  # else each rank validates with running statistics of its own
     runner.train()
     return runner
@@ -108,10 +104,7 @@ def test(config: str, checkpoint: str, *, work_dir: str | None = None, out: str 
     if tta:
         _augment_at_test_time(cfg)
     set_dataloader_defaults(cfg, no_pin_memory)
-    runner = build_runner(cfg, exact=True)
-    if amp:
-        widen_action_scores()
-    metrics = runner.test()
+    metrics = build_runner(cfg, exact=True).test()
     if metrics_file:
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in metrics.items()}
         master_only(mmengine.dump)(plain, metrics_file)
@@ -157,6 +150,7 @@ def build_runner(cfg: Config, exact: bool) -> Runner:
         if 'Cannot find None' not in str(error):  # what mmcv says of an unknown layer, whose name it has lost
             raise
         raise ValueError(f'unknown layer in the model: {"; ".join(_unknown_layers(cfg.model))}') from error
+    widen_action_scores()
     runner.register_hook(CheckpointMatchHook(exact))
     return runner
 
