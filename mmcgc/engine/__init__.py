@@ -5,9 +5,11 @@ from .checkpoint_match import CheckpointMatchHook
 from .clips import ClipsHook, check_clips
 from .curves import CurvesHook
 from .gate_statistics import GateStatisticsHook
+from .inverse_sqrt import InverseSqrtLR
 from .optim_constructor import GatedTSMOptimWrapperConstructor
+from .resume_batches import ResumeBatchesHook
 
 __all__ = [
     'BFloat16OptimWrapper', 'CheckpointMatchHook', 'ClipsHook', 'CurvesHook', 'GateStatisticsHook',
-    'GatedTSMOptimWrapperConstructor', 'check_clips',
+    'GatedTSMOptimWrapperConstructor', 'InverseSqrtLR', 'ResumeBatchesHook', 'check_clips',
 ]

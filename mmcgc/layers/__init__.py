@@ -4,5 +4,17 @@ from .attention import BAM, CBAM
 from .conv import CGConv1d, CGConv2d, CGConv3d
 from .convert import convert_to_cgc
 from .gate import ContextGate
+from .light_conv import CGLightweightConv, DynamicConv, LightweightConv
 
-__all__ = ['BAM', 'CBAM', 'CGConv1d', 'CGConv2d', 'CGConv3d', 'ContextGate', 'convert_to_cgc']
+__all__ = [
+    'BAM',
+    'CBAM',
+    'CGConv1d',
+    'CGConv2d',
+    'CGConv3d',
+    'CGLightweightConv',
+    'ContextGate',
+    'DynamicConv',
+    'LightweightConv',
+    'convert_to_cgc',
+]

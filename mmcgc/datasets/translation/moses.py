@@ -1,0 +1,26 @@
+"""Tokenising and detokenising as Moses does, through sacremoses."""
+
+import functools
+
+from .extras import import_extra
+
+
+def tokenise(line: str, language: str, lowercase: bool) -> str:
+    """Words and punctuation apart, separated by single spaces, special characters escaped."""
+    tokens = ' '.join(_tokenizer(language).tokenize(' '.join(line.split()), return_str=True).split())
+    return tokens.lower() if lowercase else tokens
+
+
+def detokenise(line: str, language: str) -> str:
+    """Tokenised text as one would write it."""
+    return _detokenizer(language).detokenize(line.split())
+
+
+@functools.cache
+def _tokenizer(language: str):
+    return import_extra('sacremoses').MosesTokenizer(language)
+
+
+@functools.cache
+def _detokenizer(language: str):
+    return import_extra('sacremoses').MosesDetokenizer(language)

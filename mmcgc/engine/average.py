@@ -1,0 +1,68 @@
+"""The average of the last checkpoints of a run, which translates better than any one of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+
+
+def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
+    """Write a checkpoint with the mean of the weights of others.
+
+    Floating-point tensors are averaged in float64; all else is the last checkpoint's.
+
+    Args:
+        paths: Checkpoints of one model, in the order of training.
+        out: The file to write; it is there whole or not at all.
+
+    Raises:
+        FileNotFoundError: A checkpoint is missing.
+        ValueError: There is none, or they do not hold the same weights.
+    """
+    if not paths:
+        raise ValueError('no checkpoints to average')
+    total: dict[str, torch.Tensor] = {}
+    for path in paths:
+        checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+        weights = checkpoint.get('state_dict', checkpoint)
+        if total and {k: v.shape for k, v in total.items()} != {k: v.shape for k, v in weights.items()}:
+            differing = sorted(k for k in {*total, *weights}
+                               if k not in total or k not in weights or total[k].shape != weights[k].shape)
+            raise ValueError(f'{path} holds other weights than {paths[0]}: {", ".join(differing[:3])} and '
+                             f'{max(0, len(differing) - 3)} more differ; average checkpoints of one model')
+        for name, tensor in weights.items():
+            if tensor.is_floating_point():
+                total[name] = total.get(name, 0) + tensor.double()
+            else:
+                total[name] = tensor
+    averaged = {name: (total[name] / len(paths)).to(tensor.dtype) if tensor.is_floating_point() else tensor
+                for name, tensor in weights.items()}
+    meta = dict(checkpoint.get('meta', {}), averaged=[Path(path).name for path in paths])
+    staging = Path(f'{out}.part')
+    torch.save(dict(meta=meta, state_dict=averaged), staging)
+    os.replace(staging, out)
+
+
+def last_checkpoints(work_dir: str | Path, count: int) -> list[Path]:
+    """The last ``count`` of the checkpoints that a run left in its work directory, in the order of training.
+
+    Raises:
+        FileNotFoundError: There are fewer.
+        ValueError: ``count`` is not positive.
+    """
+    if count < 1:
+        raise ValueError(f'the number of checkpoints must be positive, got {count}')
+    found = {}
+    for path in Path(work_dir).glob('*.pth'):
+        match = re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name)
+        if match:
+            found[int(match[1])] = path
+    if len(found) < count:
+        raise FileNotFoundError(f'{work_dir} has {len(found)} checkpoints (iter_*.pth or epoch_*.pth), fewer than '
+                                f'{count}: lower the number, or raise max_keep_ckpts of the CheckpointHook')
+    return [found[number] for number in sorted(found)[-count:]]

@@ -1,0 +1,33 @@
+"""The learning rate of the Transformer and of what came after it (Vaswani et al., 2017, Sec. 5.3)."""
+
+from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+
+from ..registry import PARAM_SCHEDULERS
+
+
+@PARAM_SCHEDULERS.register_module()
+class InverseSqrtLR(LRSchedulerMixin, _ParamScheduler):
+    """Rises linearly to the optimiser's learning rate in ``warmup`` iterations, then falls as 1 / sqrt(iteration).
+
+    Args:
+        optimizer: Optimiser or wrapper.
+        warmup: Iterations.
+        by_epoch: Must be set to False: where a config leaves it out, MMEngine counts the end in epochs.
+        **kwargs: ``begin``, ``end``, ... of MMEngine's schedulers, in iterations.
+
+    Raises:
+        ValueError: ``warmup`` is not positive, or ``by_epoch`` is not False.
+    """
+
+    def __init__(self, optimizer, warmup: int, by_epoch: bool = True, **kwargs) -> None:
+        if warmup < 1 or by_epoch:
+            raise ValueError('InverseSqrtLR counts iterations: give it by_epoch=False and a warmup of at least 1, got '
+                             f'by_epoch={by_epoch}, warmup={warmup}')
+        self.warmup = warmup
+        super().__init__(optimizer, by_epoch=False, **kwargs)
+
+    def _get_value(self) -> list[float]:
+        step = self.last_step + 1
+        factor = min(step / self.warmup, (self.warmup / step)**0.5)
+        return [base * factor for base in self.base_values]

@@ -1,0 +1,184 @@
+"""Light convolutions for sequences: fixed, dynamic and context-gated kernels (paper, Sec. 3.4; arXiv:1901.10430)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmcgc.ops.light_conv import light_conv
+from mmcgc.registry import MODELS
+
+
+class _LightConv(nn.Module):
+    """What the light convolutions share: heads, padding, DropConnect on the kernels, states for step-by-step decoding.
+
+    Args:
+        channels: C.
+        heads: H, which divides C; the C / H consecutive channels of a head share a kernel.
+        kernel_size: k.
+        weight_dropout: probability that a position leaves out an element of its kernel in training (DropConnect).
+        causal: see no later position (decoder), instead of k // 2 positions on either side (encoder).
+
+    Raises:
+        ValueError: H does not divide C.
+    """
+
+    def __init__(self, channels: int, heads: int, kernel_size: int, weight_dropout: float = 0.0, causal: bool = False):
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f'{heads} heads do not divide {channels} channels')
+        self.channels, self.heads, self.kernel_size = channels, heads, kernel_size
+        self.weight_dropout, self.causal = weight_dropout, causal
+
+    def kernels(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        """(H, k), (B, H, k) or (B, T, H, k), from the masked input."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, padding: Tensor | None = None, state: dict[str, Tensor] | None = None) -> Tensor:
+        """Convolve over time.
+
+        Args:
+            x: (B, T, C).
+            padding: (B, T), True where a position is padding; those are read as zeros.
+            state: for a causal layer, what it keeps from one call to the next: the last k - 1 inputs, under 'inputs'.
+                Empty at the first call; the calls together give what one call on the whole sequence gives.
+
+        Returns:
+            (B, T, C).
+        """
+        if padding is not None:
+            x = x.masked_fill(padding.unsqueeze(2), 0)
+        weight = self.kernels(x, padding)
+        if self.training and self.weight_dropout:
+            batch, steps, _ = x.shape
+            weight = weight.unsqueeze(-3) if weight.dim() < 4 else weight
+            weight = weight.expand(batch, steps, self.heads, self.kernel_size)
+            weight = F.dropout(weight, self.weight_dropout)
+        before = self.kernel_size - 1 if self.causal else (self.kernel_size - 1) // 2
+        after = self.kernel_size - 1 - before
+        if state is not None:
+            past = state.get('inputs', x[:, :0])  # (B, up to k - 1, C)
+            before -= past.shape[1]
+            x = torch.cat([past, x], dim=1)
+            state['inputs'] = x[:, max(0, x.shape[1] - self.kernel_size + 1) :]
+        return light_conv(x, weight, (before, after))
+
+    def extra_repr(self) -> str:
+        return (
+            f'{self.channels}, heads={self.heads}, kernel_size={self.kernel_size}, '
+            f'weight_dropout={self.weight_dropout}, causal={self.causal}'
+        )
+
+
+@MODELS.register_module()
+class LightweightConv(_LightConv):
+    """One softmax-normalised kernel a head (Wu et al., 2019, Sec. 3); ``weight`` is (H, k) before the softmax."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.weight = nn.Parameter(torch.empty(self.heads, self.kernel_size))
+        nn.init.xavier_uniform_(self.weight.unsqueeze(1))  # as a depthwise convolution with H channels
+
+    def kernels(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        return self.weight.softmax(dim=-1)  # (H, k)
+
+
+@MODELS.register_module()
+class DynamicConv(_LightConv):
+    """A kernel for each position, from the input there by one linear layer (Wu et al., 2019, Sec. 4)."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.weight_linear = nn.Linear(self.channels, self.heads * self.kernel_size, bias=False)
+
+    def kernels(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        return self.weight_linear(x).unflatten(2, (self.heads, -1)).softmax(dim=-1)  # (B, T, H, k)
+
+
+@MODELS.register_module()
+class CGLightweightConv(LightweightConv):
+    """A light convolution whose kernels are gated by the whole sentence (paper, Sec. 3.4).
+
+    The gate lies under ``gate``, so that the state of a :class:`LightweightConv` loads with the gate's keys missing and
+    nothing else.
+
+    Args:
+        *args, **kwargs: of :class:`LightweightConv`.
+        gate_before_softmax: gate the weights before the softmax instead of after it; the paper leaves this open.
+
+    Raises:
+        ValueError: ``causal``: the context holds the words that a decoder has yet to write.
+    """
+
+    def __init__(self, *args, gate_before_softmax: bool = False, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.causal:
+            raise ValueError('CGLightweightConv reads the whole sentence: use it in the encoder, not with causal=True')
+        self.gate_before_softmax = gate_before_softmax
+        self.gate = SentenceGate(self.heads, self.kernel_size)
+
+    def kernels(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        gate = self.gate(x, padding)  # (B, H, k)
+        if self.gate_before_softmax:
+            return (self.weight * gate).softmax(dim=-1)
+        return self.weight.softmax(dim=-1) * gate
+
+
+class SentenceGate(nn.Module):
+    r"""Read a sentence and gate the kernel of each head: no channel interacting, as heads share weights (Sec. 3.4).
+
+    With d = int(k / 2 + 1)::
+
+        P = the sentence averaged over the channels of a head and pooled to 3k positions   # (B, H, 3k)
+        gate = sigmoid(D ReLU(LayerNorm(E P)))                                             # (B, H, k)
+
+    Each sentence is pooled over its own length, so that padding has no say; one shorter than 3k has zeros appended.
+    The linear layers have no bias and start as Glorot and Bengio (2010) did.
+
+    Args:
+        heads: H.
+        kernel_size: k.
+    """
+
+    def __init__(self, heads: int, kernel_size: int):
+        super().__init__()
+        self.heads, self.pool_size = heads, 3 * kernel_size
+        latent = int(kernel_size / 2 + 1)
+        self.context_encoding = nn.Linear(self.pool_size, latent, bias=False)
+        self.context_norm = nn.LayerNorm(latent)
+        self.decode_in = nn.Linear(latent, kernel_size, bias=False)
+        for linear in (self.context_encoding, self.decode_in):
+            nn.init.xavier_uniform_(linear.weight)
+
+    def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
+        """(B, T, C), zero where ``padding`` (B, T) is True -> (B, H, k)."""
+        if padding is None:
+            lengths = x.new_full((x.shape[0],), x.shape[1], dtype=torch.long)  # (B,)
+        else:
+            lengths = padding.logical_not().sum(dim=1)  # (B,)
+        heads = x.unflatten(2, (self.heads, -1)).mean(dim=3)  # (B, T, H)
+        pool = sentence_averaging(lengths, x.shape[1], self.pool_size, heads)  # (B, 3k, T)
+        context = (pool @ heads).transpose(1, 2)  # (B, H, 3k)
+        latent = torch.relu(self.context_norm(self.context_encoding(context)))  # (B, H, d)
+        return torch.sigmoid(self.decode_in(latent))
+
+
+def sentence_averaging(lengths: Tensor, size: int, target: int, like: Tensor) -> Tensor:
+    """Adaptive average pooling of sentences of different lengths, as one matrix a sentence.
+
+    Args:
+        lengths: (B,), the sentences' own lengths, each up to ``size``; shorter than ``target`` counts as ``target``.
+        size: T, the padded length.
+        target: P, the pooled length.
+        like: gives dtype and device.
+
+    Returns:
+        (B, P, T): row i of a sentence of length n averages the positions from floor(i n / P) to ceil((i + 1) n / P).
+    """
+    n = lengths.clamp(min=target)[:, None]  # (B, 1)
+    row = torch.arange(target, device=like.device)  # (P,)
+    start, stop = row * n // target, ((row + 1) * n + target - 1) // target  # (B, P)
+    position = torch.arange(size, device=like.device)  # (T,)
+    window = (position >= start[..., None]) & (position < stop[..., None])  # (B, P, T)
+    return window.to(like.dtype) / (stop - start)[..., None].to(like.dtype)
