@@ -6,6 +6,7 @@ from itertools import cycle
 from numbers import Real
 from pathlib import Path
 
+import torch
 from matplotlib.figure import Figure
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
@@ -54,7 +55,7 @@ class CurvesHook(Hook):
 
     @master_only
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        self.losses.append(outputs['loss'].item())
+        self.losses.append(outputs['loss'].detach())  # read at the interval, so that no step waits for the GPU
         if len(self.losses) == self.interval:
             self._record_loss(runner, runner.iter + 1)
 
@@ -75,7 +76,7 @@ class CurvesHook(Hook):
         runner.logger.info(f'The curves are in {self.csv.with_suffix(".png")}, their numbers in {self.csv}.')
 
     def _record_loss(self, runner: Runner, iteration: int) -> None:
-        self._record(runner, iteration, LOSS, sum(self.losses) / len(self.losses))
+        self._record(runner, iteration, LOSS, torch.stack(self.losses).mean().item())
         self.losses = []
 
     def _record(self, runner: Runner, iteration: int, name: str, value: float) -> None:
