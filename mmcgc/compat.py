@@ -25,7 +25,7 @@ _METHODS = {  # what MMEngine's own checkpoints fetch with getattr: statistics, 
     HistoryBuffer: ('min', 'max', 'current', 'mean'),
     OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
 }
-_NUMPY_TYPES = '?bBhHiIlLqQefdSU'
+_NUMPY_DTYPES = {type(np.dtype(code)) for code in '?bBhHiIlLqQefdSU'}  # plain numbers and text
 _REFUSED = re.compile(  # what torch's restricted unpickler says of anything that it will not look up, call or build
     r'(?:GLOBAL|unrecognized function|`add_safe_globals`,? but got) (.+?)(?: was not | whose module |$)', re.M)
 _libraries: list[torch.library.Library] = []  # an operator's schema lives as long as the Library object that defined it
@@ -125,9 +125,9 @@ def allow_own_checkpoints() -> None:
     torch.serialization.add_safe_globals([
         *_METHODS,
         (_known_method, 'builtins.getattr'),
+        (_plain_dtype, 'numpy.dtype'),
         np.ndarray,
-        np.dtype,
-        *{type(np.dtype(code)) for code in _NUMPY_TYPES},
+        *_NUMPY_DTYPES,
         *((function, f'numpy.{core}.multiarray.{function.__name__}')
           for core in ('core', '_core') for function in (reconstruct, scalar)),
     ])
@@ -138,6 +138,14 @@ def _known_method(owner, name):
     if not any(owner is known and name in names for known, names in _METHODS.items()):
         raise pickle.UnpicklingError(f'refused GLOBAL builtins.getattr with {owner!r}, {name!r}')
     return getattr(owner, name)
+
+
+def _plain_dtype(code, *_):
+    """A new ``np.dtype(code)`` of numbers or text; records and objects would pass for other containers."""
+    dtype = np.dtype(code, copy=True)
+    if type(dtype) not in _NUMPY_DTYPES:
+        raise pickle.UnpicklingError(f'refused GLOBAL numpy.dtype with {code!r}')
+    return dtype
 
 
 def widen_action_scores() -> None:
@@ -180,9 +188,14 @@ def guard_checkpoint_loading() -> None:
             raise _explain(filename, error) from None
         if not isinstance(checkpoint, dict):
             raise ValueError(f'{filename} is no checkpoint: it holds a {type(checkpoint).__name__}, expected a dict')
-        meta = checkpoint.get('meta')
-        if isinstance(meta, dict) and meta.pop('config', None) is not None:
-            print_log(f"ignored meta['config'] of {filename}: MMEngine would run it as Python", logger)
+        # Only what Python looks up on the type: an OrderedDict from a file may carry a `get` or `pop` of its own.
+        if 'meta' in checkpoint:
+            meta = checkpoint['meta']
+            if not isinstance(meta, dict):
+                raise ValueError(f"{filename} is no checkpoint: its 'meta' is a {type(meta).__name__}, expected a dict")
+            if 'config' in meta:
+                print_log(f"ignored meta['config'] of {filename}: MMEngine would run it as Python", logger)
+            checkpoint['meta'] = {key: meta[key] for key in meta if key != 'config'}
         return checkpoint
 
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)

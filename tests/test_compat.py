@@ -11,6 +11,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 import mmcv
+import numpy as np
 import pytest
 import torch
 from mmengine import Config
@@ -87,14 +88,48 @@ def test_what_getattr_gives_cannot_be_called(tmp_path):
         CheckpointLoader.load_checkpoint(str(path))
 
 
-def test_the_config_inside_a_checkpoint_is_dropped(tmp_path):
-    marker = tmp_path / 'marker'
-    code = f'__import__("os").system("touch {marker}")\n'
-    path = write(dict(state_dict={}, meta=dict(config=code, cfg='a = 1', epoch=1)), tmp_path / 'evil.pth', 'zip')
-    checkpoint = CheckpointLoader.load_checkpoint(path)
-    assert checkpoint['meta'] == dict(cfg='a = 1', epoch=1) and not marker.exists()
-    Config.fromstring(code, '.py')
-    assert marker.exists(), 'MMEngine does not run it, so the test shows nothing'
+CODE = '__import__("os").system("touch marker")\n'
+FIELDS = [('epoch', '<i8'), ('config', f'<U{len(CODE)}'), ('also', '<U6')]
+
+
+def shadowing(method: str, **items) -> OrderedDict:
+    """A dict whose own ``method`` is not what it seems."""
+    content = OrderedDict(items)
+    setattr(content, method, set)
+    return content
+
+
+@pytest.mark.parametrize('content', [
+    dict(meta=dict(config=CODE, cfg='a = 1', epoch=1)),
+    shadowing('get', meta=dict(config=CODE, epoch=1)),
+    dict(meta=shadowing('pop', config=CODE, epoch=1)),
+], ids=['dict', 'get', 'pop'])
+def test_the_config_inside_a_checkpoint_is_dropped(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    meta = CheckpointLoader.load_checkpoint(write(content, tmp_path / 'evil.pth', 'zip'))['meta']
+    assert 'config' not in meta and meta['epoch'] == 1
+    Config.fromstring(CODE, '.py')
+    assert Path('marker').exists(), 'MMEngine does not run it, so the test shows nothing'
+
+
+def test_a_record_cannot_pass_for_the_meta(tmp_path):
+    record = np.array([(1, CODE, 'config')], dtype=FIELDS)[0]
+    scalar = Call(np.float64(0).__reduce__()[0], Call(np.dtype, FIELDS), record.tobytes())
+    with pytest.raises(pickle.UnpicklingError, match='numpy.dtype'):
+        CheckpointLoader.load_checkpoint(write(dict(meta=scalar), tmp_path / 'evil.pth', 'zip'))
+
+
+@pytest.mark.parametrize('meta', [HistoryBuffer([1.], [1]), 'config', torch.zeros(2)], ids=['buffer', 'text', 'tensor'])
+def test_a_meta_that_is_no_dict_is_refused(tmp_path, meta):
+    with pytest.raises(ValueError, match="its 'meta' is a"):
+        CheckpointLoader.load_checkpoint(write(dict(meta=meta), tmp_path / 'odd.pth', 'zip'))
+
+
+@pytest.mark.parametrize('value', [np.float32(0.5), np.arange(3), np.array(['a', 'bc']), np.bool_(True)],
+                         ids=['scalar', 'integers', 'text', 'bool'])
+def test_plain_arrays_can_be_read(tmp_path, value):
+    checkpoint = CheckpointLoader.load_checkpoint(write(dict(value=value), tmp_path / 'run.pth', 'zip'))
+    np.testing.assert_array_equal(checkpoint['value'], value, strict=True)
 
 
 def test_what_mmengine_writes_can_be_read(trained):
