@@ -1,0 +1,199 @@
+"""Something-Something v1: every folder is checked, what is missing is named, a second run goes on from there."""
+
+import os
+
+import numpy as np
+import pytest
+
+from mmcgc.datasets import RawframeDataset, VideoDataset
+from mmcgc.datasets import prepare_sthv1 as module
+from mmcgc.datasets.clip_writer import write_clip
+
+CLASSES = ['Holding something', 'Turning the camera left while filming something', 'Dropping something']
+MEMBERS = dict(
+    train={'100': 2, '7': 0, '31': 1, '8': 0},
+    validation={'12': 1, '9': 2},
+    test={'55': None})
+FRAMES = {'100': 5, '7': 3, '31': 12, '8': 2, '12': 4, '9': 6, '55': 3}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Label files in ``labels`` and frames in ``frames``, fabricated."""
+    labels = tmp_path / 'labels'
+    labels.mkdir()
+    (labels / 'something-something-v1-labels.csv').write_text('\n'.join(CLASSES) + '\n')
+    for split, members in MEMBERS.items():
+        lines = [i if label is None else f'{i};{CLASSES[label]}' for i, label in members.items()]
+        (labels / f'something-something-v1-{split}.csv').write_text('\n'.join(lines) + '\n')
+    for i, count in FRAMES.items():
+        folder = tmp_path / 'frames' / i
+        folder.mkdir(parents=True)
+        for number in range(1, count + 1):
+            (folder / f'{number:05d}.jpg').write_bytes(b'jpeg')
+    return tmp_path
+
+
+def prepare(tree, **options):
+    return module.prepare_sthv1(tree / 'labels', tree / options.pop('source', 'frames'), tree / 'out', **options)
+
+
+def break_(tree, kind):
+    if kind == 'missing-folder':
+        for path in (tree / 'frames/31').iterdir():
+            path.unlink()
+        (tree / 'frames/31').rmdir()
+    elif kind == 'gap':
+        (tree / 'frames/31/00004.jpg').unlink()
+    elif kind == 'no-first-frame':
+        (tree / 'frames/31/00001.jpg').unlink()
+    elif kind == 'empty-folder':
+        for path in (tree / 'frames/31').iterdir():
+            path.unlink()
+    elif kind == 'a-file':
+        break_(tree, 'missing-folder')
+        (tree / 'frames/31').write_text('')
+
+
+BREAKS = {'missing-folder': '31: No such file', 'gap': '31: frame 00004 ', 'no-first-frame': '31: frame 00001 ',
+          'empty-folder': '31: 0 frames', 'a-file': '31: Not a directory'}
+
+
+def test_the_lists_are_what_mmaction_reads(tree):
+    assert prepare(tree) == dict(train=4, val=2, test=1)
+    for split, members in zip(('train', 'val', 'test'), MEMBERS.values(), strict=True):
+        dataset = RawframeDataset(str(tree / f'out/sthv1_{split}_list_rawframes.txt'), [], serialize_data=False,
+                                  data_prefix=dict(img=str(tree / 'out/rawframes')), filename_tmpl='{:05}.jpg')
+        samples = [dataset.get_data_info(i) for i in range(len(dataset))]
+        assert [os.path.basename(s['frame_dir']) for s in samples] == list(members)
+        assert [s['total_frames'] for s in samples] == [FRAMES[i] for i in members]
+        assert [s['label'] for s in samples] == [-1 if label is None else label for label in members.values()]
+        for sample in samples:
+            assert all(os.path.isfile(os.path.join(sample['frame_dir'], sample['filename_tmpl'].format(number)))
+                       for number in range(1, sample['total_frames'] + 1))
+    assert (tree / 'out/label_map.txt').read_text().splitlines() == CLASSES
+
+
+def test_other_files_in_a_folder_are_no_frames(tree):
+    (tree / 'frames/31/Thumbs.db').write_bytes(b'')
+    (tree / 'frames/31/._00001.jpg').write_bytes(b'')
+    prepare(tree)
+    assert '31 12 1\n' in (tree / 'out/sthv1_train_list_rawframes.txt').read_text()
+
+
+@pytest.mark.parametrize(('kind', 'message'), BREAKS.items(), ids=BREAKS)
+def test_a_broken_folder_is_named(tree, kind, message):
+    break_(tree, kind)
+    with pytest.raises(ValueError, match=f'1 of 7 clips.*{message}'):
+        prepare(tree)
+    assert not list((tree / 'out').glob('*_list_*'))
+    assert message.replace(':', '') in (tree / 'out/sthv1_rawframes_broken.txt').read_text()
+
+
+@pytest.mark.parametrize('kind', BREAKS)
+def test_broken_folders_can_be_left_out(tree, kind):
+    break_(tree, kind)
+    assert prepare(tree, skip_broken=True) == dict(train=3, val=2, test=1)
+    assert '31 ' not in (tree / 'out/sthv1_train_list_rawframes.txt').read_text()
+
+
+def test_a_second_run_looks_only_at_what_was_missing(tree, monkeypatch):
+    break_(tree, 'gap')
+    with pytest.raises(ValueError, match='1 of 7'):
+        prepare(tree)
+    (tree / 'frames/31/00004.jpg').write_bytes(b'jpeg')
+    looked_at, check = [], module._CHECKS['rawframes']
+    monkeypatch.setitem(module._CHECKS, 'rawframes', lambda source, i: looked_at.append(i) or check(source, i))
+    assert prepare(tree) == dict(train=4, val=2, test=1)
+    assert looked_at == ['31']
+    assert (tree / 'out/sthv1_rawframes_broken.txt').read_text() == ''
+
+
+def test_an_interrupted_run_goes_on(tree, monkeypatch):
+    def stop(source, i):
+        if i == '12':
+            raise KeyboardInterrupt
+        return check(source, i)
+
+    check = module._CHECKS['rawframes']
+    monkeypatch.setitem(module._CHECKS, 'rawframes', stop)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tree)
+    with (tree / 'out/.checked_rawframes').open('a') as file:
+        file.write('9 1')  # as if killed in the middle of the line "9 123"
+    looked_at = []
+    monkeypatch.setitem(module._CHECKS, 'rawframes', lambda source, i: looked_at.append(i) or check(source, i))
+    assert prepare(tree) == dict(train=4, val=2, test=1)
+    assert looked_at == ['12', '9', '55']
+    assert '9 6 2\n' in (tree / 'out/sthv1_val_list_rawframes.txt').read_text()
+
+
+def test_what_was_checked_elsewhere_is_checked_again(tree):
+    prepare(tree)
+    (tree / 'frames').rename(tree / 'moved')
+    (tree / 'out/rawframes').unlink()
+    (tree / 'moved/31/00004.jpg').unlink()
+    with pytest.raises(ValueError, match='31: frame 00004'):
+        prepare(tree, source='moved')
+
+
+def test_videos(tree):
+    (tree / 'videos').mkdir()
+    for i in FRAMES:
+        write_clip(tree / 'videos' / f'{i}.mp4', np.zeros((3, 32, 32, 3), np.uint8))
+    assert prepare(tree, source='videos', kind='videos') == dict(train=4, val=2, test=1)
+    dataset = VideoDataset(str(tree / 'out/sthv1_train_list_videos.txt'), [dict(type='mmaction.DecordInit')],
+                           dict(video=str(tree / 'out/videos')), serialize_data=False)
+    assert [dataset[i]['total_frames'] for i in range(4)] == [3] * 4
+    os.truncate(tree / 'videos/31.mp4', 0)
+    (tree / 'out/.checked_videos').unlink()
+    with pytest.raises(ValueError, match='31: the file is empty'):
+        prepare(tree, source='videos', kind='videos')
+
+
+def edit(name, old, new):
+    def apply(tree):
+        path = tree / f'labels/something-something-v1-{name}.csv'
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+    return apply
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    pytest.param(edit('train', '7;Holding something', '7;Holding nothing'), "line 2: the label 'Holding nothing' of 7",
+                 id='unknown-label'),
+    pytest.param(edit('train', '8;', '7;'), 'line 4: the id 7 stands already in .*train.csv, line 2', id='id-twice'),
+    pytest.param(edit('validation', '12;', '100;'), 'line 1: the id 100 stands already in .*train', id='two-splits'),
+    pytest.param(edit('train', '7;', '../7;'), 'line 2: expected "id;label"', id='path-for-an-id'),
+    pytest.param(edit('labels', 'Dropping', 'Holding'), 'names a class twice', id='class-twice'),
+])
+def test_contradictions_in_the_label_files_are_named(tree, change, message):
+    change(tree)
+    with pytest.raises(ValueError, match=message):
+        prepare(tree)
+
+
+def test_label_files_in_another_order_are_refused(tmp_path):
+    classes = [f'class {i}' for i in range(174)]
+    for i, (left, right) in enumerate(module.LEFT_RIGHT):
+        classes[left], classes[right] = f'Going {i} left', f'Going {i} right'
+    path = tmp_path / 'labels.csv'
+    path.write_text('\n'.join(classes))
+    assert module.read_classes(path) == classes
+    path.write_text('\n'.join(sorted(classes)))
+    with pytest.raises(ValueError, match='not in the official order'):
+        module.read_classes(path)
+
+
+@pytest.mark.parametrize('what', ['labels/something-something-v1-train.csv', 'frames'])
+def test_what_is_missing_is_named(tree, what):
+    (tree / what).rename(tree / 'away')
+    with pytest.raises(FileNotFoundError, match=what):
+        prepare(tree)
+
+
+def test_a_folder_of_other_frames_is_not_replaced(tree):
+    (tree / 'out/rawframes').mkdir(parents=True)
+    with pytest.raises(ValueError, match='rawframes is there already'):
+        prepare(tree)
