@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import mmengine
@@ -49,7 +49,7 @@ def compare(number: int, root: Path) -> tuple[str, bool]:
     costs = any(row.mflops for row in table.rows)
     header = ['System', 'Param, paper', 'ours', 'exact', *(['+MFLOPs, paper', 'ours'] if costs else [])]
     header += [name for score in table.scores for name in (f'{score}, paper', 'ours')]
-    measure, scores = cache(_measure), _own_scores(root)
+    measure, scores = cache(partial(_measure, with_flops=costs)), _own_scores(root)
     lines, agrees = [], True
     for row in table.rows:
         cells, remarks, same = _compare(row, root, measure)
@@ -61,16 +61,16 @@ def compare(number: int, root: Path) -> tuple[str, bool]:
     return f'Table {number}. {table.title}\n\n{markdown_table([*header, "Remarks"], lines)}', agrees
 
 
-def _compare(row: Row, root: Path, measure: Callable[[Path, bool], tuple[int, int]]) -> tuple[list, list, bool]:
+def _compare(row: Row, root: Path, measure: Callable[[Path], tuple[int, int]]) -> tuple[list, list, bool]:
     """Five cells (parameters printed, ours, exact; increment printed, ours), remarks, and whether ours agree."""
     path, base = _only(root, row.config), _only(root, row.base)
     if path is None or (row.base and base is None):
         return [row.params or '-', '', '', row.mflops or '-', ''], [NO_CONFIG if row.config else CITED], True
-    params, flops = measure(path, base is not None)
+    params, flops = measure(path)
     ours, increment = _like(row.params, params / 1e6) + 'M', ''
     if base is not None:
         cut = 1000 if '.' in row.mflops else 1  # Table 2 takes the difference of totals cut after three decimals
-        increment = f'{(flops // cut - measure(base, True)[1] // cut) * cut / 1e6:.3f}'
+        increment = f'{(flops // cut - measure(base)[1] // cut) * cut / 1e6:.3f}'
     remarks, differs = [f'open: {row.remark}'] if row.remark else [], []
     if row.undecided:
         remarks.append(f'not decided: {row.undecided}')
