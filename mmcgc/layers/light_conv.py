@@ -101,7 +101,7 @@ class CGLightweightConv(LightweightConv):
     """A light convolution whose kernels are gated by the whole sentence (paper, Sec. 3.4).
 
     The gate lies under ``gate``, so that the state of a :class:`LightweightConv` loads with the gate's keys missing and
-    nothing else.
+    nothing else.  A kernel with one element is not gated and has no gate.
 
     Args:
         *args, **kwargs: of :class:`LightweightConv`.
@@ -116,9 +116,11 @@ class CGLightweightConv(LightweightConv):
         if self.causal:
             raise ValueError('CGLightweightConv reads the whole sentence: use it in the encoder, not with causal=True')
         self.gate_before_softmax = gate_before_softmax
-        self.gate = SentenceGate(self.heads, self.kernel_size)
+        self.gate = SentenceGate(self.heads, self.kernel_size) if self.kernel_size > 1 else None
 
     def kernels(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        if self.gate is None:
+            return super().kernels(x, padding)
         gate = self.gate(x, padding)  # (B, H, k)
         if self.gate_before_softmax:
             return (self.weight * gate).softmax(dim=-1)

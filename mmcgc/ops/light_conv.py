@@ -44,10 +44,10 @@ def light_conv(x: Tensor, weight: Tensor, padding: tuple[int, int] = (0, 0)) -> 
     for start in range(0, steps, _BLOCK):
         rows = kernels[..., start : start + _BLOCK, :]  # ([B], H, n, k)
         first = start - padding[0]
-        last = first + rows.shape[-2] + size - 1
-        inside = slice(max(0, -first), min(last, x.shape[1]) - first)
-        band = _band(rows)[..., inside]  # ([B], H, n, m), m of the n + k - 1 inputs that lie inside
-        blocks.append(band @ values[:, :, max(0, first) : min(last, x.shape[1])])  # (B, H, n, R)
+        low = max(0, first)
+        high = max(low, min(first + rows.shape[-2] + size - 1, x.shape[1]))
+        band = _band(rows)[..., low - first : high - first]  # ([B], H, n, m), m of n + k - 1 places hold an input
+        blocks.append(band @ values[:, :, low:high])  # (B, H, n, R)
     return torch.cat(blocks, dim=2).transpose(1, 2).flatten(2)  # (B, T', C)
 
 
