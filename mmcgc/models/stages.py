@@ -36,18 +36,15 @@ def gated_stages(network: str, stages: str | Sequence[str], **options) -> nn.Mod
         The network itself: outside ``stages`` its gated convolutions are plain.
 
     Raises:
-        ValueError: a stage that the network does not have, or that holds no gated convolution.
+        ValueError: the network has no gated convolution at all, or none in a stage of that name.
     """
     model = MODELS.build(dict(type=network, **options))
-    known = [name for name, child in model.named_children() if any(True for _ in child.parameters())]
-    stages = check_stages(stages, known)
-    gated = [(name, m) for name, m in model.named_modules() if isinstance(getattr(m, 'gate', None), ContextGate)]
-    for stage in stages:
-        if not any(name.split('.')[0] == stage for name, _ in gated):
-            raise ValueError(
-                f"stage {stage!r} of {network} holds no gated convolution to keep; set conv_cfg=dict(type='CGConv')"
-            )
-    for name, module in gated:
-        if name.split('.')[0] not in stages:
+    modules = [(name.split('.')[0], m) for name, m in model.named_modules()]
+    gated = [(stage, m) for stage, m in modules if isinstance(getattr(m, 'gate', None), ContextGate)]
+    if not gated:
+        raise ValueError(f"{network} has no gated convolution to keep; set conv_cfg=dict(type='CGConv')")
+    stages = check_stages(stages, list(dict.fromkeys(stage for stage, _ in gated)))
+    for stage, module in gated:
+        if stage not in stages:
             module.gate = None
     return model

@@ -194,8 +194,8 @@ def test_networks_of_every_library(scope, backbone):
 
 
 @pytest.mark.parametrize('options, words', [
-    (dict(stages=('layer2', 'res3'), conv_cfg=CGC), "'res3'; its stages are conv1, bn1, layer1, layer2, layer3"),
-    (dict(stages='layer2'), "'layer2' of mmcgc.CIFARResNet holds no gated convolution.*conv_cfg"),
+    (dict(stages=('layer2', 'res3'), conv_cfg=CGC), "'res3'; its stages are conv1, layer1, layer2, layer3"),
+    (dict(stages='layer2'), 'mmcgc.CIFARResNet has no gated convolution.*conv_cfg'),
 ], ids=['unknown', 'plain'])  # fmt: skip
 def test_stages_that_cannot_be_gated(options, words):
     with pytest.raises(ValueError, match=words):
