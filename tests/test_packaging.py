@@ -226,8 +226,3 @@ class TestModelIndex:
             assert (ROOT / model['Config']).is_file() and Path(model['Config']).stem == model['Name']
         for collection in collections.values():
             assert (ROOT / collection['README']).is_file()
-
-    def test_configs_have_unique_names(self):
-        """mim finds a config by its name alone."""
-        names = [path.name for path in ROOT.glob('configs/**/*.py') if '_base_' not in path.parts]
-        assert len(names) > 3 and sorted(set(names)) == sorted(names)
