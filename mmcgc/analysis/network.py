@@ -36,7 +36,8 @@ def input_shape(cfg: Config, size: Sequence[int] | None = None) -> tuple[int, ..
     size, steps = tuple(size or ()), _pipeline(cfg)
     video = _is_video(cfg)
     if len(size) > 2 + video or any(n < 1 for n in size):
-        raise ValueError(f'shape {size} must be positive: S, or H W{", or T H W" if video else " for images"}')
+        forms = 'S, H W, or T H W for this video config' if video else 'S or H W for this image config'
+        raise ValueError(f'--shape takes positive numbers, {forms}; got {size}')
     space = size[-2:] if len(size) > 1 else 2 * size or _space(steps)
     channels = cfg.model.backbone.get('in_channels', 3) if 'backbone' in cfg.model else 3
     if not video:

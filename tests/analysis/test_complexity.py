@@ -135,8 +135,8 @@ def test_input_shape(config, size, expected):
 
 
 @pytest.mark.parametrize('config, size, words', [
-    (IMAGE, [1, 2, 3], 'S, or H W for images'),
-    (IMAGE, [0], 'must be positive'),
+    (IMAGE, [1, 2, 3], 'S or H W for this image config.*1, 2, 3'),
+    (IMAGE, [0], 'takes positive numbers'),
     (video('NCHW'), [1, 2, 3, 4], 'T H W'),
     (dict(model={}), None, '--shape H W'),
 ], ids=['image-frames', 'zero', 'four', 'no-pipeline'])  # fmt: skip
