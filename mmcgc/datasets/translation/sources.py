@@ -44,6 +44,8 @@ class TextFiles:
                         name = Path(member.name).name
                         content = gzip.decompress(content) if name.endswith('.gz') else content
                         self._contents.setdefault(name.removesuffix('.gz'), content)
+                while archive.fileobj.read(1 << 20):  # to the checksum at the end of a compressed archive
+                    pass
         except _BROKEN as error:
             raise ValueError(f'{self.source} is truncated or is no tar archive: {error}') from error
 
