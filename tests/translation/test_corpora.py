@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mmcgc.datasets import ParallelText
 from mmcgc.datasets.translation import NumberWords, SubwordCorpus
 from mmcgc.datasets.translation.extras import import_extra
+from mmcgc.datasets.translation.number_words import numbers
 from mmcgc.models.translation import BOS, EOS, PAD, UNK, Vocabulary
 from mmcgc.models.translation.vocabulary import count_tokens
 
@@ -115,10 +116,12 @@ class TestNumberWords:
     def corpus(self):
         return NumberWords()
 
-    def test_splits_do_not_overlap(self, corpus):
-        valid, test = ({''.join(pair.source) for pair in corpus.read(split)} for split in ('valid', 'test'))
-        assert len(valid) == 500 and len(test) == 2000 and not valid & test
-        assert corpus.read('valid') == corpus.read('valid')
+    def test_splits_do_not_overlap(self):
+        train, valid, test = (set(numbers(split)) for split in ('train', 'valid', 'test'))
+        assert len(valid) == 500 and len(test) == 2000 and len(train) > 16_000
+        assert not valid & test and not train & valid and not train & test
+        assert set(range(1000)) <= train | valid | test and max(test) > 99_000
+        assert numbers('train') == numbers('train')
 
     def test_text_round_trip(self, corpus):
         for pair in corpus.read('valid'):
@@ -127,10 +130,15 @@ class TestNumberWords:
             assert UNK not in corpus.source_vocabulary.encode(pair.source)
             assert UNK not in corpus.target_vocabulary.encode(pair.target)
 
-    def test_words_are_reordered(self, corpus):
-        pairs = {''.join(pair.source): pair.reference for pair in corpus.read('test')}
-        number = 'sechsunddreißigtausendneunhundertzweiundfünfzig'
-        assert pairs[number] == 'thirty-six thousand, nine hundred and fifty-two'
+    def test_units_and_tens_change_places(self, corpus):
+        units, tens = dict(drei='three', sieben='seven'), dict(vierzig='forty', neunzig='ninety')
+        found = 0
+        for pair in corpus.read('valid'):
+            match = re.search('(drei|sieben)und(vierzig|neunzig)$', ''.join(pair.source))
+            if match:
+                found += 1
+                assert pair.reference.endswith(f'{tens[match[2]]}-{units[match[1]]}')
+        assert found >= 10
 
     def test_an_unknown_split_is_named(self, corpus):
         with pytest.raises(ValueError, match="no split 'dev'"):

@@ -1,0 +1,49 @@
+"""Translate text: a sentence, a file, or standard input, line by line."""
+
+import argparse
+import sys
+from contextlib import ExitStack
+
+from mmcgc.engine.translate import Translator
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config file')
+    parser.add_argument('checkpoint', help='path or address of the checkpoint')
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument('--text', help='a sentence')
+    source.add_argument('--input', help='a text file with a sentence a line (default: standard input)')
+    parser.add_argument('--output', help='file for the translations (default: standard output)')
+    parser.add_argument('--beam', type=int, help="width of the beam (default: the config's)")
+    parser.add_argument('--length-penalty', type=float, help="exponent of the length (default: the config's)")
+    parser.add_argument('--max-length', type=int, default=1024, help='most tokens of a line (default: %(default)s)')
+    parser.add_argument('--max-tokens', type=int, default=4000, help='most tokens of a batch (default: %(default)s)')
+    parser.add_argument('--buffer', type=int, default=2000, help='lines to read at a time (default: %(default)s)')
+    parser.add_argument('--device', help='cpu, cuda, ... (default: an accelerator where there is one)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    search = {name: value for name, value in dict(beam=args.beam, length_penalty=args.length_penalty).items()
+              if value is not None}
+    for stream in (sys.stdin, sys.stdout):
+        stream.reconfigure(encoding='utf-8', errors='replace', newline='\n')
+    try:
+        with ExitStack() as files:
+            source = [args.text] if args.text is not None else sys.stdin
+            if args.input:
+                source = files.enter_context(open(args.input, encoding='utf-8', errors='replace', newline='\n'))
+            translator = Translator(args.config, args.checkpoint, args.device, args.max_length, args.max_tokens,
+                                    args.buffer, search)
+            out = files.enter_context(open(args.output, 'w', encoding='utf-8')) if args.output else sys.stdout
+            for line in translator.translate(source):
+                print(line, file=out, flush=True)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f'error: {error}') from error
+    print(translator.report(), file=sys.stderr)
+
+
+if __name__ == '__main__':
+    main()
