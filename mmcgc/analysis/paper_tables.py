@@ -49,7 +49,7 @@ def compare(number: int, root: Path) -> tuple[str, bool]:
     costs = any(row.mflops for row in table.rows)
     header = ['System', 'Param, paper', 'ours', 'exact', *(['+MFLOPs, paper', 'ours'] if costs else [])]
     header += [name for score in table.scores for name in (f'{score}, paper', 'ours')]
-    measure, scores = cache(partial(_measure, with_flops=costs)), _own_scores(root)
+    measure, scores = cache(partial(_measure, with_flops=costs, model=table.model)), _own_scores(root)
     lines, agrees = [], True
     for row in table.rows:
         cells, remarks, same = _compare(row, root, measure)
@@ -85,12 +85,13 @@ def _compare(row: Row, root: Path, measure: Callable[[Path], tuple[int, int]]) -
     return [row.params, ours, f'{params:,}', row.mflops or '-', increment], remarks, not differs
 
 
-def _measure(path: Path, with_flops: bool) -> tuple[int, int]:
-    """Parameters and, by the paper's rule, operations."""
+def _measure(path: Path, with_flops: bool, model: dict) -> tuple[int, int]:
+    """Parameters and, by the paper's rule, operations; ``model`` overrides the config's."""
     cfg = Config.fromfile(path)
-    model = build_network(cfg)
-    flops = paper_flops(model, torch.zeros(input_shape(cfg))) if with_flops else 0
-    return sum(p.numel() for p in model.parameters()), flops
+    cfg.model.update(model)
+    network = build_network(cfg)
+    flops = paper_flops(network, torch.zeros(input_shape(cfg))) if with_flops else 0
+    return sum(p.numel() for p in network.parameters()), flops
 
 
 def _only(root: Path, pattern: str) -> Path | None:
