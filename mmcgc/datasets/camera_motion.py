@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from itertools import cycle, islice
 from pathlib import Path
 
 import cv2
@@ -70,10 +69,10 @@ def make_camera_motion(source: str | Path, out: str | Path, train_clips: int = 4
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             random = np.random.default_rng([seed, SPLITS.index(split), i])
-            photo = _first_usable(photos[split], i, skipped)
-            write_clip(path, film(photo, _label(i, len(photos[split])), frames, size, random))
+            photo = _first_usable(photos[split], i, seed, skipped)
+            write_clip(path, film(photo, i % len(CLASSES), frames, size, random))
     for split, count in zip(SPLITS, (train_clips, val_clips), strict=True):
-        lines = [f'{split}/{i:05d}.mp4 {_label(i, len(photos[split]))}\n' for i in range(count)]
+        lines = [f'{split}/{i:05d}.mp4 {i % len(CLASSES)}\n' for i in range(count)]
         (out / f'{split}_list_videos.txt').write_text(''.join(lines))
     (out / 'label_map.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
     with (out / 'skipped_images.txt').open('a') as file:
@@ -82,7 +81,7 @@ def make_camera_motion(source: str | Path, out: str | Path, train_clips: int = 4
 
 
 def find_photos(source: Path, seed: int) -> dict[str, list[Path]]:
-    """The photographs of each split, in an order that only names and seed decide."""
+    """The photographs of each split; names and seed alone decide."""
     if not source.is_dir():
         raise FileNotFoundError(f'no folder {source}: give one with photographs ({", ".join(SUFFIXES)})')
     if all((source / split).is_dir() for split in SPLITS):
@@ -94,7 +93,6 @@ def find_photos(source: Path, seed: int) -> dict[str, list[Path]]:
     for split, paths in photos.items():
         if not paths:
             raise FileNotFoundError(f'no photographs ({", ".join(SUFFIXES)}) for {split} in {source}')
-        np.random.default_rng(seed).shuffle(paths)
     return photos
 
 
@@ -147,13 +145,11 @@ def _images(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob('*')) if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def _label(index: int, photos: int) -> int:
-    """Classes in turn, shifted with every round through the photographs."""
-    return (index + index // photos) % len(CLASSES)
-
-
-def _first_usable(photos: list[Path], start: int, skipped: dict[str, str]) -> np.ndarray:
-    for path in islice(cycle(photos), start % len(photos), start % len(photos) + len(photos)):
+def _first_usable(photos: list[Path], index: int, seed: int, skipped: dict[str, str]) -> np.ndarray:
+    """The photograph of a clip, or the next that can be used; every round through them has an order of its own."""
+    turn, start = divmod(index, len(photos))
+    order = np.random.default_rng([seed, turn]).permutation(len(photos))
+    for path in (photos[i] for i in np.roll(order, -start)):
         try:
             photo = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert('RGB'))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
