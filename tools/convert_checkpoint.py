@@ -29,7 +29,7 @@ def main() -> None:
     except (FileNotFoundError, ImportError, ValueError, pickle.UnpicklingError) as error:
         raise SystemExit(f'error: {error}') from error
     print(f'{args["source"]} ({result.source}) -> {args["target"]}: {len(result.state)} tensors, '
-          f'{len(result.initialised)} of them new gates')
+          f'{len(result.initialised)} of them of new gates')
     report('of the source went nowhere', result.unused)
     if result.unfilled is None:
         print('Which keys of a model stay unfilled is known with --config only')

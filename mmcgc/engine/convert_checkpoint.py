@@ -215,7 +215,7 @@ def _save(record: dict, state: dict[str, Tensor], target: Path) -> None:
     unfinished = target.with_name(f'.{target.name}.{os.getpid()}')
     try:
         if target.suffix == '.safetensors':
-            _safetensors().torch.save_file(state, unfinished, metadata={'format': 'pt'})
+            unfinished.write_bytes(_safetensors().torch.save(state, metadata={'format': 'pt'}))
         else:
             torch.save(record, unfinished)
         os.replace(unfinished, target)
