@@ -5,5 +5,5 @@ _base_ = [
     '../_base_/classification_runtime.py',
 ]
 default_hooks = dict(logger=dict(interval=10))
-custom_hooks = [dict(type='mmcgc.CurvesHook', interval=10)]
+custom_hooks = [dict(type='mmcgc.CurvesHook', interval=10), dict(type='mmcgc.GateStatisticsHook')]
 randomness = dict(seed=0)
