@@ -1,0 +1,142 @@
+"""Classify one video file with a config and its checkpoint."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.runner import load_checkpoint
+from torch import nn
+
+from .clips import check_clips
+from .launch import load_config
+
+_SHOWN_SIDE = 240  # pixels; smaller videos are enlarged for the annotation
+
+
+def classify_video(config: str, checkpoint: str, video: str, top: int = 5, labels: str | None = None,
+                   out: str | None = None, device: str | None = None,
+                   cfg_options: dict | None = None) -> list[tuple[str, float]]:
+    """The most probable classes of a video file, as the config's test pipeline sees it.
+
+    A config that reads frame folders reads the video file all the same.
+
+    Args:
+        config: Path of the config of an mmaction2 recognizer.
+        checkpoint: Path or address of a checkpoint of it; it must fit key by key.
+        video: Path of the video.
+        top: How many classes.
+        labels: A file with a class name a line; by default the names come with the checkpoint, or lie as
+            ``label_map.txt`` beside the annotation list of the config.
+        out: Write the video with these classes on every frame to this file, ``*.mp4``.
+        device: Where to compute; by default an accelerator if there is one.
+        cfg_options: Overrides of the config.
+
+    Returns:
+        Names and probabilities, the most probable first.
+
+    Raises:
+        FileNotFoundError: If the config, the checkpoint, the video or the file of labels is missing.
+        ValueError: If the config is no video config, the checkpoint does not fit it, the video cannot be read, or a
+            number or a name is out of range.
+    """
+    from ..datasets.video import check_complete  # needs mmaction2, and images train without it
+
+    for path, what in ((video, 'video'), (labels, 'file of labels'), (checkpoint, 'checkpoint')):
+        if path and '://' not in path and not os.path.isfile(path):
+            raise FileNotFoundError(f'no {what} {path!r} here ({os.getcwd()})')
+    if top < 1 or (out and Path(out).suffix != '.mp4'):
+        raise ValueError(f'top must be at least 1 and the file to write end in .mp4, got {top} and {out!r}')
+    cfg = load_config(config, None, cfg_options, 'none')
+    if cfg.get('default_scope') != 'mmaction' or 'cls_head' not in cfg.model:
+        raise ValueError(f'{config} is no config of a video recognizer')
+    init_default_scope('mmaction')
+    model, names = _load(cfg, checkpoint, labels)
+    model.to(device or get_device()).eval()
+    pipeline = Compose(_from_video_file(cfg.test_dataloader.dataset.pipeline))
+    check_clips(model, pipeline.transforms)
+    try:
+        check_complete(video)
+        sample = pipeline(dict(filename=video, label=-1, start_index=0, modality='RGB'))
+    except Exception as error:
+        raise ValueError(f'cannot read the video {video}: {error}') from error
+    with torch.no_grad():
+        scores = model.test_step(pseudo_collate([sample]))[0].pred_score.cpu()  # (classes,)
+    best = scores.topk(min(top, len(scores)))
+    classes = [(_name(names, i), p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+    if out:
+        annotate(video, out, [f'{probability:.1%} {name}' for name, probability in classes])
+    return classes
+
+
+def _load(cfg: Config, checkpoint: str, labels: str | None) -> tuple[nn.Module, Sequence[str]]:
+    """The recognizer with its weights, and the names of its classes, which may be none."""
+    if cfg.model.get('backbone', {}).get('pretrained'):
+        cfg.model.backbone.pretrained = None
+    cfg.model.cls_head.average_clips = 'prob'
+    model = MODELS.build(cfg.model)
+    try:
+        meta = load_checkpoint(model, checkpoint, map_location='cpu', strict=True).get('meta', {})
+    except RuntimeError as error:
+        raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}; use the config that wrote it. '
+                         f'{error}') from error
+    dataset = cfg.test_dataloader.dataset
+    beside = Path(dataset.get('ann_file', '')).with_name('label_map.txt') if dataset.get('ann_file') else None
+    if labels or (beside and beside.is_file()):
+        names = Path(labels or beside).read_text(encoding='utf-8').splitlines()
+        if labels and len(names) != cfg.model.cls_head.num_classes:
+            raise ValueError(f'{labels} names {len(names)} classes, the config has {cfg.model.cls_head.num_classes}')
+        return model, names
+    known = meta.get('dataset_meta') or getattr(DATASETS.get(dataset.type), 'METAINFO', {})
+    return model, known.get('classes', ())
+
+
+def _name(names: Sequence[str], label: int) -> str:
+    return names[label] if label < len(names) else f'class {label}'
+
+
+def _from_video_file(pipeline: list[dict]) -> list[dict]:
+    if all(step['type'] != 'RawFrameDecode' for step in pipeline):
+        return pipeline
+    decoded = [dict(type='DecordDecode') if step['type'] == 'RawFrameDecode' else step for step in pipeline]
+    return [dict(type='DecordInit'), *decoded]
+
+
+def annotate(video: str, out: str, lines: list[str]) -> None:
+    """Write a video with lines of text at the top of every frame.
+
+    Raises:
+        ValueError: If OpenCV cannot write ``out``.
+    """
+    from decord import VideoReader
+
+    reader = VideoReader(video, num_threads=1)
+    height, width = reader[0].shape[:2]
+    factor = max(1, _SHOWN_SIDE / min(height, width))
+    size = round(width * factor / 2) * 2, round(height * factor / 2) * 2
+    writer = cv2.VideoWriter(out, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*'mp4v'), reader.get_avg_fps(), size)
+    if not writer.isOpened():
+        raise ValueError(f'OpenCV cannot write {out}: does its folder exist?')
+    for frame in reader:
+        image = cv2.resize(frame.asnumpy()[..., ::-1], size, interpolation=cv2.INTER_CUBIC)
+        writer.write(_with_text(image, lines))
+    writer.release()
+
+
+def _with_text(image: np.ndarray, lines: list[str]) -> np.ndarray:
+    """White text on black, no wider than the picture, (H, W, 3)."""
+    step = max(14, image.shape[0] // 18)
+    for i, line in enumerate(lines):
+        scale = step / 32
+        width = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0]
+        scale *= min(1, (image.shape[1] - 8) / width)
+        cv2.rectangle(image, (0, i * step), (min(width + 8, image.shape[1]), (i + 1) * step), (0, 0, 0), -1)
+        cv2.putText(image, line, (4, (i + 1) * step - step // 4), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, ) * 3, 1,
+                    cv2.LINE_AA)
+    return image
