@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/translation_runtime.py',
 ]
 corpus = dict(type='mmcgc.NumberWords')
-sizes = dict(channels=64, hidden=128, dropout=0.0, mixer=dict(conv=dict(weight_dropout=0.0)))
+sizes = dict(kernel_sizes=[3, 7, 15], channels=64, hidden=128, dropout=0.0, mixer=dict(conv=dict(weight_dropout=0.0)))
 model = dict(
     source_vocabulary=40,
     target_vocabulary=40,
@@ -18,8 +18,7 @@ val_dataloader = dict(dataset=dict(corpus=corpus))
 test_dataloader = dict(dataset=dict(corpus=corpus))
 val_evaluator = dict(type='mmcgc.ExactMatch')
 test_evaluator = val_evaluator
-optim_wrapper = dict(optimizer=dict(lr=3e-3))
-param_scheduler = dict(warmup=100)
+param_scheduler = dict(_delete_=True, type='OneCycleLR', eta_max=3e-3, total_steps=1000, by_epoch=False)
 train_cfg = dict(max_iters=1000, val_interval=250)
 checkpoint = dict(interval=250, max_keep_ckpts=1, save_best='accuracy/exact_match')
 default_hooks = dict(logger=dict(interval=50), checkpoint=checkpoint)

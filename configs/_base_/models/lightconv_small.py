@@ -1,6 +1,6 @@
 # For short sentences and a CPU.
 mixer = dict(type='mmcgc.ConvMixer', conv=dict(type='mmcgc.LightweightConv', weight_dropout=0.1))
-sizes = dict(mixer=mixer, kernel_sizes=[3, 7, 15], channels=256, hidden=512, heads=4, dropout=0.2)
+sizes = dict(mixer=mixer, kernel_sizes=[3, 7, 15, 31], channels=128, hidden=256, heads=4, dropout=0.3)
 model = dict(
     type='mmcgc.TranslationModel',
     encoder=sizes,
