@@ -1,6 +1,5 @@
 """A network and a data set small enough to train in seconds, through the tools, in a process of their own."""
 
-import os
 import subprocess
 import sys
 from collections import OrderedDict
@@ -9,10 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import ROOT, tool_environment
 from mmengine.registry import DefaultScope
 from PIL import Image
-
-ROOT = Path(__file__).resolve().parents[1]
 
 CONFIG = """
 default_scope = 'mmpretrain'
@@ -102,14 +100,6 @@ def run_tool(tiny):
         return done
 
     return run
-
-
-def tool_environment(tiny, **environment) -> dict[str, str]:
-    """The environment of a tool's process: this repository and the tiny hooks importable, the CPU alone."""
-    path = os.pathsep.join([str(ROOT), str(tiny.root), os.environ.get('PYTHONPATH', '')])
-    here = Path(sys.executable).parent
-    return dict(os.environ, PYTHONPATH=path, PATH=f'{here}{os.pathsep}{os.environ["PATH"]}', CUDA_VISIBLE_DEVICES='-1',
-                OMP_NUM_THREADS='1', **environment)
 
 
 @pytest.fixture(scope='session')

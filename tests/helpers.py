@@ -1,6 +1,12 @@
-"""What several tests share: tolerances and a comparison that says by how much it failed."""
+"""What several tests share: a comparison that says by how much it failed, and the environment of a tool's process."""
+
+import os
+import sys
+from pathlib import Path
 
 import torch
+
+ROOT = Path(__file__).resolve().parents[1]
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 5e-3}
 
@@ -14,3 +20,11 @@ def assert_close(actual, expected, name='', tolerance=None):
     expected = expected.double()
     error = (actual.double() - expected).abs().max() / expected.abs().max().clamp(min=1e-12)
     assert error <= tolerance, f'{name}: relative error {error:.2e} above {tolerance:.0e}'
+
+
+def tool_environment(tiny, **environment) -> dict[str, str]:
+    """The environment of a tool's process: this repository and the tiny hooks importable, the CPU alone."""
+    path = os.pathsep.join([str(ROOT), str(tiny.root), os.environ.get('PYTHONPATH', '')])
+    here = Path(sys.executable).parent
+    return dict(os.environ, PYTHONPATH=path, PATH=f'{here}{os.pathsep}{os.environ["PATH"]}', CUDA_VISIBLE_DEVICES='-1',
+                OMP_NUM_THREADS='1', **environment)

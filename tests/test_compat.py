@@ -304,10 +304,12 @@ def test_action_heads_take_bfloat16_scores(monkeypatch):
     from mmaction.models import TSNHead
     from mmaction.models.heads.base import BaseHead
     from mmaction.structures import ActionDataSample
+    from mmengine.registry import DefaultScope
     for name in ('loss_by_feat', 'predict_by_feat'):
         method = getattr(BaseHead, name)
         monkeypatch.setattr(BaseHead, name, getattr(method, '__wrapped__', method))
-    head = TSNHead(num_classes=2, in_channels=4)
+    with DefaultScope.overwrite_default_scope('mmaction'):
+        head = TSNHead(num_classes=2, in_channels=4)
     scores = torch.tensor([[0., 1.]], dtype=torch.bfloat16)
     samples = [ActionDataSample().set_gt_label(0)]
     with pytest.raises(TypeError, match='BFloat16'):

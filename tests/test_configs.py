@@ -128,7 +128,7 @@ def test_a_leaf_builds_where_only_mmengine_was_imported(folder, tmp_path):
     assert (int(run.stdout.splitlines()[-1]) > 0) == ('cgc' in leaf.stem)
 
 
-@pytest.mark.parametrize('name', [name for name in LEAVES if name.endswith('digits')])
+@pytest.mark.parametrize('name', [name for name in LEAVES if name.endswith('_digits')])
 def test_the_quick_start_loads_real_batches_without_warning(name):
     config = load(name)
     with warnings.catch_warnings():

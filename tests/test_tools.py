@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import mmengine
 import pytest
 import torch
+from helpers import ROOT, tool_environment
 from mmengine.config import ConfigDict
 from mmengine.device import get_device
 from mmengine.model import ExponentialMovingAverage
@@ -19,7 +20,6 @@ from torch import nn
 
 from mmcgc.engine import BFloat16OptimWrapper, CheckpointMatchHook, amp, distributed, launch
 
-ROOT = Path(__file__).resolve().parents[1]
 ON_CPU = pytest.mark.skipif(get_device() != 'cpu', reason='about machines without an accelerator')
 
 
@@ -111,7 +111,6 @@ def test_distributed_training_and_testing(tiny, trained, tested, run_tool, own_s
 
 @ON_CPU
 def test_the_slurm_launcher(tiny):
-    from conftest import tool_environment
     work_dir, port = tiny.root / 'slurm', free_port()
     command = [sys.executable, ROOT / 'tools/train.py', tiny.config, '--work-dir', work_dir, '--launcher', 'slurm',
                '--no-validate', '--cfg-options', 'train_cfg.max_epochs=1']
