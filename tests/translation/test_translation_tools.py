@@ -63,7 +63,7 @@ def test_training_learns_and_reports(trained):
     assert len(losses) == 6 and losses[-1] < losses[0] - 0.5
     assert 'bleu/tokenised_lc' in log and 'detokenised BLEU' in log
     rates = re.findall(r'lr: (\S+)', log)
-    assert [float(rate) for rate in rates[:2]] == [pytest.approx(5e-4), pytest.approx(1e-3)]
+    assert [float(rate) for rate in rates[:2]] == [pytest.approx(1.5e-3), pytest.approx(3e-3)]
 
 
 def test_a_run_resumed_in_mid_epoch_ends_with_the_same_weights(trained, config, run_tool, tmp_path):
