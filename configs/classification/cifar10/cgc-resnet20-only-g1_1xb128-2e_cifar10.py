@@ -1,2 +1,2 @@
-_base_ = 'cgc-resnet20_1xb128-8e_cifar10.py'
+_base_ = 'cgc-resnet20_1xb128-2e_cifar10.py'
 model = dict(backbone=dict(conv_cfg=dict(gate=dict(branches='in'))))
