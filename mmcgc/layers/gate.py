@@ -177,16 +177,17 @@ class ContextGate(nn.Module):
         Returns:
             G1 (B, C, *K) and G2 (B, O, *K); None for a branch that is switched off.
         """
+        # Channels last within: a normalisation of (rows, C) runs several times faster on a CPU than one of (N, C, d).
         context = self._pool(x)  # (N, C, P)
-        encoded = self.context_encoding(context)  # (N, C, d)
+        encoded = _to_rows(self.context_encoding(context))  # (N*d, C)
         gate_in = gate_out = None
         if self.branches != 'out':
             gate_in = self._decode('decode_in', torch.relu(self.context_norm(encoded)))  # (B, C, *K)
         if self.branches != 'in':
             if self.separate_encoding:
-                encoded = self.interact_encoding(context)  # (N, C, d)
+                encoded = _to_rows(self.interact_encoding(context))  # (N*d, C)
             norm = self.interact_norm if hasattr(self, 'interact_norm') else self.context_norm
-            mixed = self._interact(torch.relu(norm(encoded)))  # (N, O, d)
+            mixed = self._interact(torch.relu(norm(encoded)))  # (N*d, O)
             name = 'decode_out' if hasattr(self, 'decode_out') else 'decode_in'
             gate_out = self._decode(name, torch.relu(self.interacted_norm(mixed)))  # (B, O, *K)
         return gate_in, gate_out
@@ -201,13 +202,14 @@ class ContextGate(nn.Module):
         clips = pool(frames.flatten(1, 2), (time,))  # (N, C*P2, t)
         return clips.unflatten(1, frames.shape[1:3]).transpose(2, 3).flatten(2)  # (N, C, t*P2)
 
-    def _interact(self, encoded: Tensor) -> Tensor:
-        """Mix channels within consecutive groups, the same way in each: (N, C, d) -> (N, O, d)."""
-        grouped = encoded.unflatten(1, (self.channel_groups, -1))  # (N, m, C/m, d)
-        return torch.matmul(self.channel_interacting.weight, grouped).flatten(1, 2)
+    def _interact(self, rows: Tensor) -> Tensor:
+        """Mix channels within consecutive groups, the same way in each: (N*d, C) -> (N*d, O)."""
+        grouped = rows.unflatten(1, (self.channel_groups, -1))  # (N*d, m, C/m)
+        return self.channel_interacting(grouped).flatten(1)
 
-    def _decode(self, name: str, latent: Tensor) -> Tensor:
-        """(N, C, d) -> (B, C, *K), a kernel for each frame where there are frames."""
+    def _decode(self, name: str, rows: Tensor) -> Tensor:
+        """(N*d, C) -> (B, C, *K), a kernel for each frame where there are frames."""
+        latent = rows.unflatten(0, (-1, self.latent)).transpose(1, 2)  # (N, C, d)
         decoded = getattr(self, name)(latent)  # (N, C, n) or (N, C, T*n)
         if self.num_frames is None:
             return decoded.unflatten(2, self.kernel_size)
@@ -224,6 +226,11 @@ class ContextGate(nn.Module):
             f'pool={self.pool!r} to {self.pool_size}, channel_groups={self.channel_groups}, '
             f'branches={self.branches!r}, combine={self.combine!r}'
         )
+
+
+def _to_rows(encoded: Tensor) -> Tensor:
+    """(N, C, d) -> (N*d, C)."""
+    return encoded.transpose(1, 2).flatten(0, 1)
 
 
 def _check_choices(**options) -> None:

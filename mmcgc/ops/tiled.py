@@ -12,6 +12,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .operators import output_shape, register, result_format
+from .views import to_2d
+
 # Per thread.  A tile of samples keeps kernels and activations within the outer caches; a tile of output channels keeps
 # its kernels within about one L2 cache; past this many multiply-adds a larger tile no longer hides any overhead.
 _WORKING_SET_BYTES = 2 << 20
@@ -19,8 +22,8 @@ _KERNEL_BYTES = 5 << 18
 _ENOUGH_MACS = 32_000_000
 
 
-def can_run(x: Tensor) -> str | None:
-    """Why this backend cannot take ``x``; None: it can."""
+def can_run(x: Tensor, *arguments) -> str | None:
+    """Why this backend cannot take the arguments of :func:`run`; None: it can."""
     return None if x.is_floating_point() else f'it needs a floating-point input, got {x.dtype}'
 
 
@@ -39,30 +42,8 @@ def run(
     """(B, C, *S) -> (B, O, *S'), once differentiable."""
     if combine == 'sigmoid_product' and gate_in is not None and gate_out is not None:
         gate_in, gate_out, combine = gate_in.sigmoid(), gate_out.sigmoid(), 'factors'
-    size = x.shape
-    # Fewer axes, same result: 1D is 2D over one row, and a (k, 1, 1) kernel is 2D over (T, H * W).
-    if x.dim() == 3:
-        x, weight, gate_in, gate_out = (None if t is None else t.unsqueeze(2) for t in (x, weight, gate_in, gate_out))
-        stride, padding, dilation = (1, *stride), (0, *padding), (1, *dilation)
-    elif x.dim() == 5 and weight.shape[3:] == (1, 1) and stride[1:] == (1, 1) and padding[1:] == (0, 0):
-        x = x.flatten(3)
-        weight, gate_in, gate_out = (None if t is None else t.flatten(3) for t in (weight, gate_in, gate_out))
-        stride, padding, dilation = stride[:2], padding[:2], (dilation[0], 1)
-    y = tiled_conv(x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, combine)
-    if len(size) == 3:
-        return y.squeeze(2)
-    return y.unflatten(3, size[3:]) if len(size) == 5 and y.dim() == 4 else y
-
-
-def _format(x: Tensor) -> torch.memory_format:
-    """The memory format that the result takes from ``x``."""
-    last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
-    return last if x.is_contiguous(memory_format=last) and not x.is_contiguous() else torch.contiguous_format
-
-
-def _output_shape(x, weight, stride, padding, dilation) -> list[int]:
-    axes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
-    return [x.shape[0], weight.shape[0], *((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in axes)]
+    arguments, restore = to_2d(x, weight, gate_in, gate_out, stride, padding, dilation)
+    return restore(tiled_conv(*arguments[:4], bias, *arguments[4:], groups, combine))
 
 
 class _Walk:
@@ -96,7 +77,8 @@ class _Walk:
         samples = max(1, min(self.batch, budget))
         parts = 1 if samples > 1 or self.groups > 1 else -(-kernel * size // (_KERNEL_BYTES * threads))
         rows = -(-(self.out // self.groups) // parts)
-        last = weight.shape[1] > 1 and (kernel > active or (samples == 1 and _format(x) != torch.contiguous_format))
+        single = samples == 1 and result_format(x) != torch.contiguous_format
+        last = weight.shape[1] > 1 and (kernel > active or single)
         return samples, rows, last
 
     def _lay(self, t: Tensor) -> Tensor:
@@ -155,8 +137,8 @@ def tiled_conv(
     combine: str,
 ) -> Tensor:
     """(B, C, *S) -> (B, O, *S') for two or three spatial axes."""
-    shape = _output_shape(x, weight, stride, padding, dilation)
-    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_format(x))
+    shape = output_shape(x, weight, stride, padding, dilation)
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
     if y.numel() == 0:
         return y
     walk = _Walk(x, weight, gate_in, gate_out, groups, combine, shape)
@@ -186,13 +168,14 @@ def tiled_conv_backward(
     need_kernel: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight, gate_in and gate_out; an empty tensor stands for one that is not needed."""
-    grad_x = torch.zeros_like(x) if need_x else x.new_empty(0)
     if grad.numel() == 0 or not (need_x or need_kernel):
-        zeros = (t if t is not None and need_kernel else x.new_empty(0) for t in (weight, gate_in, gate_out))
-        return grad_x, *(torch.zeros_like(t) for t in zeros)
+        kept = (t if t is not None and need else x.new_empty(0) for t, need in
+                ((x, need_x), (weight, need_kernel), (gate_in, need_kernel), (gate_out, need_kernel)))  # fmt: skip
+        return tuple(torch.zeros_like(t) for t in kept)
     walk = _Walk(x, weight, gate_in, gate_out, groups, combine, grad.shape)
+    grad_x = torch.empty_like(x) if need_x else x.new_empty(0)
     grad_w = torch.zeros_like(walk.weight)
-    grad_a = None if walk.a is None else torch.zeros_like(walk.a)
+    grad_a = None if walk.a is None else torch.empty_like(walk.a)
     grad_b = None if walk.b is None else torch.empty_like(walk.b)
     gated, nd = torch.empty_like(walk.scratch), x.dim() - 2
     for samples, rows in walk.tiles():
@@ -203,8 +186,10 @@ def tiled_conv_backward(
             walk.fold(grad[samples, walk.channels(rows)]), walk.fold(x[samples]), walk.kernels(product, x.dtype), None,
             stride, padding, dilation, False, [0] * nd, n * groups, [need_x, need_kernel, False],
         )  # fmt: skip
+        # Rows beyond the first tile's add to what it wrote.
+        write = Tensor.copy_ if rows.start == 0 else Tensor.add_
         if need_x:
-            grad_x[samples] += dx.view(n, *x.shape[1:])
+            write(grad_x[samples], dx.view(n, *x.shape[1:]))
         if not need_kernel:
             continue
         dk = walk._lay(dk).to(gate.dtype).view_as(gate)
@@ -218,7 +203,7 @@ def tiled_conv_backward(
         # dk is now the gradient of a + b, or of a * b.
         times = walk.combine != 'sum' and walk.a is not None and walk.b is not None
         if walk.a is not None:
-            grad_a[samples] += (dk * walk.b[samples, :, rows] if times else dk).sum(2, keepdim=True)
+            write(grad_a[samples], (dk * walk.b[samples, :, rows] if times else dk).sum(2, keepdim=True))
         if walk.b is not None:
             grad_b[samples, :, rows] = (dk * walk.a[samples] if times else dk).sum(walk.reduce, keepdim=True)
     # The layout keeps a 1 where G1 has no output channel and G2 no input channel; the shapes of the inputs drop it.
@@ -230,30 +215,4 @@ def tiled_conv_backward(
     return grad_x, *grads
 
 
-@tiled_conv.register_fake
-def _(x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, combine):
-    shape = _output_shape(x, weight, stride, padding, dilation)
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_format(x))
-
-
-@tiled_conv_backward.register_fake
-def _(grad, x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine, need_x, need_kernel):
-    wanted = (t if t is not None and need_kernel else x.new_empty(0) for t in (weight, gate_in, gate_out))
-    return torch.empty_like(x) if need_x else x.new_empty(0), *(t.new_empty(t.shape) for t in wanted)
-
-
-def _save(ctx, inputs, output) -> None:
-    x, weight, gate_in, gate_out, bias, *ctx.settings = inputs
-    ctx.save_for_backward(x, weight, gate_in, gate_out)
-
-
-def _differentiate(ctx, grad):
-    tensors, needs = ctx.saved_tensors, ctx.needs_input_grad
-    need_x, need_kernel = needs[0], any(needs[1:4])
-    grads = tiled_conv_backward(grad, *tensors, *ctx.settings, need_x, need_kernel)
-    grads = [g if need and t is not None else None for g, t, need in zip(grads, tensors, needs, strict=False)]
-    axes = [0, *range(2, grad.dim())]
-    return *grads, grad.sum(axes) if needs[4] else None, None, None, None, None, None
-
-
-tiled_conv.register_autograd(_differentiate, setup_context=_save)
+register(tiled_conv, tiled_conv_backward)
