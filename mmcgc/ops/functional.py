@@ -64,16 +64,16 @@ def context_gated_conv(
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    run = _choose(backend, x).run
-    return run(x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, combine)
+    arguments = (x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, combine)
+    return _choose(backend, arguments).run(*arguments)
 
 
-def _choose(name: str | None, x: Tensor):
+def _choose(name: str | None, arguments: tuple):
     if name is None:
-        return next(backend for backend in BACKENDS.values() if backend.can_run(x) is None)
+        return next(backend for backend in BACKENDS.values() if backend.can_run(*arguments) is None)
     if name not in BACKENDS:
         raise ValueError(f'backend={name!r} is unknown; choose one of {", ".join(BACKENDS)}, or None for the best')
-    reason = BACKENDS[name].can_run(x)
+    reason = BACKENDS[name].can_run(*arguments)
     if reason is not None:
         raise ValueError(f'backend={name!r} cannot run here: {reason}; leave backend=None to have one chosen')
     return BACKENDS[name]

@@ -11,8 +11,8 @@ from .gating import gate_values
 _CONVS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
-def can_run(x: Tensor) -> str | None:
-    """Why this backend cannot take ``x``; None: it can."""
+def can_run(x: Tensor, *arguments) -> str | None:
+    """Why this backend cannot take the arguments of :func:`run`; None: it can."""
     return None
 
 

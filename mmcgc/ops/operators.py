@@ -1,0 +1,56 @@
+"""What the operators of all backends share: the result's shape and layout, and how torch sees them.
+
+A backend's forward operator takes (x, weight, gate_in, gate_out, bias, stride, padding, dilation, ...) and its backward
+operator (grad, x, weight, gate_in, gate_out, the same settings, need_x, need_kernel); an empty tensor stands for a
+gradient that is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.library import CustomOpDef
+
+
+def result_format(x: Tensor) -> torch.memory_format:
+    """The memory format that the result takes from ``x``."""
+    last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+    return last if x.is_contiguous(memory_format=last) and not x.is_contiguous() else torch.contiguous_format
+
+
+def output_shape(
+    x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> list[int]:
+    """(B, O, *S')."""
+    axes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+    return [x.shape[0], weight.shape[0], *((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in axes)]
+
+
+def register(forward: CustomOpDef, backward: CustomOpDef) -> None:
+    """Tell torch the results' shapes and the gradient; nothing is saved but x, weight, gate_in and gate_out."""
+
+    @forward.register_fake
+    def _(x, weight, gate_in, gate_out, bias, stride, padding, dilation, *others):
+        shape = output_shape(x, weight, stride, padding, dilation)
+        return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
+
+    @backward.register_fake
+    def _(grad, x, weight, gate_in, gate_out, *settings):
+        *_, need_x, need_kernel = settings
+        wanted = (t if t is not None and need_kernel else x.new_empty(0) for t in (weight, gate_in, gate_out))
+        return torch.empty_like(x) if need_x else x.new_empty(0), *(t.new_empty(t.shape) for t in wanted)
+
+    def save(ctx, inputs, output):
+        x, weight, gate_in, gate_out, _, *ctx.settings = inputs
+        ctx.save_for_backward(x, weight, gate_in, gate_out)
+
+    def differentiate(ctx, grad):
+        tensors, needs = ctx.saved_tensors, ctx.needs_input_grad
+        grads = backward(grad, *tensors, *ctx.settings, needs[0], any(needs[1:4]))
+        grads = [g if need and t is not None else None for g, t, need in zip(grads, tensors, needs, strict=False)]
+        axes = [0, *range(2, grad.dim())]
+        return *grads, grad.sum(axes) if needs[4] else None, *(None for _ in ctx.settings)
+
+    forward.register_autograd(differentiate, setup_context=save)
