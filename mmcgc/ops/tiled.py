@@ -168,13 +168,14 @@ def tiled_conv_backward(
     need_kernel: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight, gate_in and gate_out; an empty tensor stands for one that is not needed."""
-    grad_x = torch.zeros_like(x) if need_x else x.new_empty(0)
     if grad.numel() == 0 or not (need_x or need_kernel):
-        zeros = (t if t is not None and need_kernel else x.new_empty(0) for t in (weight, gate_in, gate_out))
-        return grad_x, *(torch.zeros_like(t) for t in zeros)
+        kept = (t if t is not None and need else x.new_empty(0) for t, need in
+                ((x, need_x), (weight, need_kernel), (gate_in, need_kernel), (gate_out, need_kernel)))  # fmt: skip
+        return tuple(torch.zeros_like(t) for t in kept)
     walk = _Walk(x, weight, gate_in, gate_out, groups, combine, grad.shape)
+    grad_x = torch.empty_like(x) if need_x else x.new_empty(0)
     grad_w = torch.zeros_like(walk.weight)
-    grad_a = None if walk.a is None else torch.zeros_like(walk.a)
+    grad_a = None if walk.a is None else torch.empty_like(walk.a)
     grad_b = None if walk.b is None else torch.empty_like(walk.b)
     gated, nd = torch.empty_like(walk.scratch), x.dim() - 2
     for samples, rows in walk.tiles():
@@ -185,8 +186,10 @@ def tiled_conv_backward(
             walk.fold(grad[samples, walk.channels(rows)]), walk.fold(x[samples]), walk.kernels(product, x.dtype), None,
             stride, padding, dilation, False, [0] * nd, n * groups, [need_x, need_kernel, False],
         )  # fmt: skip
+        # Rows beyond the first tile's add to what it wrote.
+        write = Tensor.copy_ if rows.start == 0 else Tensor.add_
         if need_x:
-            grad_x[samples] += dx.view(n, *x.shape[1:])
+            write(grad_x[samples], dx.view(n, *x.shape[1:]))
         if not need_kernel:
             continue
         dk = walk._lay(dk).to(gate.dtype).view_as(gate)
@@ -200,7 +203,7 @@ def tiled_conv_backward(
         # dk is now the gradient of a + b, or of a * b.
         times = walk.combine != 'sum' and walk.a is not None and walk.b is not None
         if walk.a is not None:
-            grad_a[samples] += (dk * walk.b[samples, :, rows] if times else dk).sum(2, keepdim=True)
+            write(grad_a[samples], (dk * walk.b[samples, :, rows] if times else dk).sum(2, keepdim=True))
         if walk.b is not None:
             grad_b[samples, :, rows] = (dk * walk.a[samples] if times else dk).sum(walk.reduce, keepdim=True)
     # The layout keeps a 1 where G1 has no output channel and G2 no input channel; the shapes of the inputs drop it.
