@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/lightconv_small.py',
     '../_base_/datasets/parallel_text_4k.py',
-    '../_base_/schedules/translation_6k.py',
+    '../_base_/schedules/translation_2k.py',
     '../_base_/translation_runtime.py',
 ]
 corpus = dict(type='mmcgc.NumberWords')
