@@ -82,7 +82,7 @@ def append_csv(rows: list[dict], path: str | Path) -> None:
     """Add the rows to a CSV file, with a header where it is new."""
     new = not Path(path).exists()
     with open(path, 'a', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, list(rows[0]))
         if new:
             writer.writeheader()
         writer.writerows(rows)

@@ -1,0 +1,51 @@
+"""How much memory a call needs beyond what is there, and the time, on an accelerator or the CPU."""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+
+def now(device: torch.device) -> float:
+    """Seconds, once the device has done its work."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def peak_bytes(run: Callable[[], None], device: torch.device) -> int:
+    """Most bytes in use during ``run()`` beyond those before it.
+
+    On CUDA of the tensors; on the CPU of the whole process (its resident set), after free memory went back to the
+    system.  Where the system cannot reset the highest resident set (not Linux), a peak below an earlier one reads 0.
+    """
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    if sys.platform != 'linux':
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        run()
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == 'darwin' else 1024)
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim is not None:  # glibc
+        trim(0)
+    Path('/proc/self/clear_refs').write_text('5')
+    before = _status('VmRSS')
+    run()
+    return _status('VmHWM') - before
+
+
+def _status(name: str) -> int:
+    """A size of this process in bytes."""
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f'{name}:')) * 1024

@@ -1,0 +1,71 @@
+"""Other ways to run a gated convolution, for the benchmark: backends of :func:`mmcgc.ops.context_gated_conv`.
+
+Each is a backend as ``mmcgc.ops`` has them, for two axes (and what :func:`~mmcgc.ops.views.to_2d` makes two of).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmcgc.ops.functional import BACKENDS
+from mmcgc.ops.gating import gate_values
+from mmcgc.ops.views import to_2d
+
+
+class _Rival:
+    """A backend made of a function of (x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine)."""
+
+    def __init__(self, convolve: Callable[..., Tensor]):
+        self.convolve = convolve
+
+    def can_run(self, x: Tensor, weight: Tensor | None = None, *others) -> str | None:
+        if x.dim() == 5 and weight is not None and tuple(weight.shape[3:]) != (1, 1):
+            return 'it takes kernels over one or two axes'
+        return None
+
+    def run(self, x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, combine) -> Tensor:
+        arguments, restore = to_2d(x, weight, gate_in, gate_out, stride, padding, dilation)
+        y = restore(self.convolve(*arguments, groups, combine))
+        return y if bias is None else y + bias.view(-1, *[1] * (y.dim() - 2))
+
+
+def _unfolded(x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine) -> Tensor:
+    """The authors' formulation: the input unfolded to (B, C K, L), then one matrix product a sample and group."""
+    kernels = (weight * gate_values(gate_in, gate_out, len(weight), groups, combine)).to(x.dtype)  # (B, O, C/g, *K)
+    patches = F.unfold(x, weight.shape[2:], dilation, padding, stride)  # (B, C*K, L)
+    size = [(s + 2 * p - d * (k - 1) - 1) // t + 1 for s, k, t, p, d in
+            zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)]  # fmt: skip
+    kernels, patches = kernels.flatten(2).unflatten(1, (groups, -1)), patches.unflatten(1, (groups, -1))
+    return (kernels @ patches).flatten(1, 2).unflatten(2, size)  # (B, O, *S')
+
+
+def _batch_as_groups(x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine) -> Tensor:
+    """One grouped convolution over all samples, their gated kernels in memory at once."""
+    kernels = (weight * gate_values(gate_in, gate_out, len(weight), groups, combine)).to(x.dtype)  # (B, O, C/g, *K)
+    y = F.conv2d(x.flatten(0, 1)[None], kernels.flatten(0, 1), None, stride, padding, dilation, len(x) * groups)
+    return y.unflatten(1, (len(x), -1)).squeeze(0)
+
+
+def _context_only(x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine) -> Tensor:
+    """The plain convolution; the gate is computed, and differentiated, but not applied."""
+    y = F.conv2d(x, weight, None, stride, padding, dilation, groups)
+    return torch.add(y, sum(t.sum() for t in (gate_in, gate_out) if t is not None), alpha=0)
+
+
+RIVALS = {'unfold': _Rival(_unfolded), 'batch_as_groups': _Rival(_batch_as_groups), 'context': _Rival(_context_only)}
+
+
+@contextlib.contextmanager
+def rival_backends() -> Iterator[None]:
+    """Make the rivals backends of :func:`mmcgc.ops.context_gated_conv` within the block, by the names of RIVALS."""
+    BACKENDS.update(RIVALS)
+    try:
+        yield
+    finally:
+        for name in RIVALS:
+            del BACKENDS[name]

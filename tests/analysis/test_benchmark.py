@@ -1,0 +1,111 @@
+"""The benchmark times what it says: rivals agree with the reference, arms are what their names say."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mmcgc.analysis.benchmark import ARMS, benchmark, table
+from mmcgc.analysis.peak_memory import peak_bytes
+from mmcgc.analysis.rivals import RIVALS, rival_backends
+from mmcgc.layers import CGConv2d
+from mmcgc.ops import context_gated_conv
+from mmcgc.ops.functional import BACKENDS
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = str(ROOT / 'configs/quickstart/cgc-resnet20_1xb32-10e_digits.py')
+
+
+@pytest.mark.parametrize('rival', ['unfold', 'batch_as_groups'])
+@pytest.mark.parametrize('axes, kernel, stride, padding, dilation, groups', [
+    (2, (3, 3), 1, 1, 1, 1), (2, (3, 2), (2, 1), (0, 1), (1, 2), 1), (2, (3, 3), 1, 1, 1, 2), (1, (3,), 2, 1, 1, 1),
+    (3, (3, 1, 1), 1, (1, 0, 0), 1, 1),
+])
+def test_rivals_agree_with_the_reference(rival, axes, kernel, stride, padding, dilation, groups):
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, *(7, 8, 6)[:axes], dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(6, 4 // groups, *kernel, dtype=torch.float64, requires_grad=True)
+    gate_in, gate_out = (torch.randn(3, c, *kernel, dtype=torch.float64, requires_grad=True) for c in (4, 6))
+    bias = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    leaves = (x, weight, gate_in, gate_out, bias)
+
+    def run(backend):
+        y = context_gated_conv(*leaves, stride, padding, dilation, groups, backend=backend)
+        return y, *torch.autograd.grad(y.square().sum(), leaves)
+
+    with rival_backends():
+        found = run(rival)
+    for a, b in zip(found, run('reference'), strict=True):
+        assert (a - b).abs().max() < 1e-10 * b.abs().max()
+    assert not {*RIVALS} & {*BACKENDS}
+
+
+def test_context_arm_applies_no_gate_but_computes_it():
+    layer = CGConv2d(4, 6, 3, padding=1, backend='context')
+    x = torch.randn(2, 4, 5, 5)
+    with rival_backends():
+        y = layer(x)
+    torch.testing.assert_close(y, nn.functional.conv2d(x, layer.weight, layer.bias, padding=1))
+    y.sum().backward()
+    assert layer.gate.decode_in.weight.grad is not None
+
+
+def test_network_rows_and_table():
+    rows = benchmark(DIGITS, batch=2, size=(28,), repeats=2)
+    assert [(r['pass'], r['arm']) for r in rows] == [(p, a) for p in ('forward', 'step') for a in ARMS]
+    plain = [r for r in rows if r['arm'] == 'plain']
+    assert all(r['ratio'] == 1 for r in plain) and all(r['ms'] > 0 and r['ratio_p20'] <= r['ratio_p80'] for r in rows)
+    assert table(rows).count('\n') == len(rows) + 3
+
+
+def test_layers_are_measured_once_for_each_shape():
+    rows = benchmark(DIGITS, by_layer=True, batch=2, size=(28,), repeats=1, arms=('plain', 'mmcgc'), passes=('forward',))
+    layers = {r['layer']: (r['count'], r['input']) for r in rows}
+    assert sum(count for count, _ in layers.values()) == 19
+    assert layers['backbone.conv1'] == (1, '2x3x28x28')
+
+
+def test_peak_memory_is_that_of_the_call():
+    held = []
+    peak = peak_bytes(lambda: held.append(torch.ones(16 << 20)), torch.device('cpu'))
+    assert 60 << 20 < peak < 90 << 20
+
+
+def test_disagreeing_ways_are_not_timed(monkeypatch):
+    def ungated(x, weight, gate_in, gate_out, stride, padding, *others):
+        return nn.functional.conv2d(x, weight, None, stride, padding)
+
+    monkeypatch.setattr(RIVALS['unfold'], 'convolve', ungated)
+    with pytest.raises(RuntimeError, match='mmcgc and unfold differ'):
+        benchmark(DIGITS, batch=1, size=(28,), repeats=1, arms=('plain', 'mmcgc', 'unfold'))
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(arms=('mmcgc',)), 'plain always among them'), (dict(arms=('plain', 'magic')), 'magic'),
+    (dict(passes=('backward',)), 'forward, step'), (dict(batch=0), 'must be positive'),
+])
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        benchmark(DIGITS, size=(28,), **options)
+
+
+def test_a_network_without_gates():
+    with pytest.raises(ValueError, match='no layer of .* has a gate'):
+        benchmark(DIGITS.replace('cgc-', ''), size=(28,))
+
+
+def test_command(tmp_path):
+    out = tmp_path / 'rows.csv'
+    config = 'configs/translation/iwslt14/cgc-lightconv_1xt4k-50k_iwslt14-de-en.py'
+    command = [sys.executable, 'tools/analysis/benchmark.py', config, '--layers', '--batch', '2', '--shape', '9',
+               '--repeats', '1', '--passes', 'forward', '--csv', str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row['arm'] for row in rows} == {'plain', 'mmcgc'} and all(row['input'] == '2x9x512' for row in rows)
+    assert '| layer' in done.stdout

@@ -1,0 +1,46 @@
+"""Measure time and peak memory of a gated network, or of its gated layers, against the plain one and its rivals."""
+
+import argparse
+
+import torch
+
+from mmcgc.analysis.benchmark import ARMS, PASSES, benchmark, table
+from mmcgc.analysis.translation_speed import append_csv
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of a config with gates')
+    parser.add_argument('--layers', action='store_true', help='measure each gated layer by itself')
+    parser.add_argument('--batch', type=int, default=8, help='images, clips or sentences (default: %(default)s)')
+    parser.add_argument('--shape', type=int, nargs='+', help='S, H W or T H W; tokens for translation')
+    parser.add_argument('--arms', nargs='+', choices=ARMS, default=ARMS, help='(default: all)')
+    parser.add_argument('--passes', nargs='+', choices=PASSES, default=PASSES, help='(default: both)')
+    parser.add_argument('--repeats', type=int, default=7, help='turns that are timed (default: %(default)s)')
+    parser.add_argument('--threads', type=int, help="of the CPU (default: torch's)")
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--channels-last', action='store_true')
+    parser.add_argument('--bfloat16', action='store_true', help='autocast to bfloat16')
+    parser.add_argument('--compile', action='store_true', help='torch.compile all arms')
+    parser.add_argument('--csv', help='a file to append the rows to')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        rows = benchmark(
+            args.config, by_layer=args.layers, batch=args.batch, size=args.shape, arms=args.arms, passes=args.passes,
+            repeats=args.repeats, device=args.device, channels_last=args.channels_last, bfloat16=args.bfloat16,
+            compiled=args.compile)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f'error: {error}') from error
+    print(table(rows))
+    if args.csv:
+        append_csv(rows, args.csv)
+
+
+if __name__ == '__main__':
+    main()
