@@ -197,8 +197,7 @@ def _measure(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...], which: 
 def _run(module: nn.Module, inputs: tuple[Tensor, ...], which: str, bfloat16: bool):
     """A function without arguments that runs one pass."""
     autocast = torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=bfloat16)
-    leaves = [t.detach().clone(memory_format=torch.preserve_format).requires_grad_(t.is_floating_point() and t.dim() > 2)
-              for t in inputs]
+    leaves = [t.detach().clone().requires_grad_(t.is_floating_point()) for t in inputs]
 
     def forward() -> None:
         module.eval()

@@ -63,7 +63,7 @@ def test_network_rows_and_table():
 
 
 def test_layers_are_measured_once_for_each_shape():
-    rows = benchmark(DIGITS, by_layer=True, batch=2, size=(28,), repeats=1, arms=('plain', 'mmcgc'), passes=('forward',))
+    rows = benchmark(DIGITS, by_layer=True, batch=2, size=(28,), repeats=1, arms=('plain',), passes=('forward',))
     layers = {r['layer']: (r['count'], r['input']) for r in rows}
     assert sum(count for count, _ in layers.values()) == 19
     assert layers['backbone.conv1'] == (1, '2x3x28x28')
