@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/lightconv_small.py',
     '../_base_/datasets/parallel_text_4k.py',
-    '../_base_/schedules/translation_2k.py',
+    '../_base_/schedules/translation_1k.py',
     '../_base_/translation_runtime.py',
 ]
 corpus = dict(type='mmcgc.NumberWords')
@@ -19,7 +19,6 @@ test_dataloader = dict(dataset=dict(corpus=corpus))
 val_evaluator = dict(type='mmcgc.ExactMatch')
 test_evaluator = val_evaluator
 param_scheduler = dict(_delete_=True, type='OneCycleLR', eta_max=3e-3, total_steps=1000, by_epoch=False)
-train_cfg = dict(max_iters=1000, val_interval=250)
 checkpoint = dict(interval=250, max_keep_ckpts=1, save_best='accuracy/exact_match')
 default_hooks = dict(logger=dict(interval=50), checkpoint=checkpoint)
 custom_hooks = [dict(type='mmcgc.ResumeBatchesHook'), dict(type='mmcgc.CurvesHook', interval=25)]

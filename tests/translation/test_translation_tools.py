@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # No dropout: MMEngine does not resume the state of the random numbers.
 CONFIG = """
-_base_ = '{root}/configs/translation/multi30k/cgc-lightconv_1xt4k-2k_multi30k-de-en.py'
+_base_ = '{root}/configs/translation/multi30k/cgc-lightconv_1xt4k-1k_multi30k-de-en.py'
 folder = '{folder}'
 corpus = dict(folder=folder)
 sizes = dict(channels=16, hidden=16, heads=2, dropout=0.0, kernel_sizes=[3, 5], mixer=dict(conv=dict(weight_dropout=0)))

@@ -1,2 +1,2 @@
-_base_ = 'lightconv_1xt4k-2k_multi30k-de-en.py'
+_base_ = 'lightconv_1xt4k-1k_multi30k-de-en.py'
 model = dict(encoder=dict(mixer=dict(conv=dict(type='mmcgc.CGLightweightConv'))))

@@ -1,0 +1,5 @@
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=3e-3, betas=(0.9, 0.98), weight_decay=1e-4))
+param_scheduler = dict(type='mmcgc.InverseSqrtLR', warmup=250, by_epoch=False)
+train_cfg = dict(by_epoch=False, max_iters=1000, val_interval=250)
+val_cfg = dict()
+test_cfg = dict()
