@@ -59,8 +59,9 @@ class ContextGate(nn.Module):
         separate_encoding: a second context encoding for the branch of G2 (Table 2, Two Es).
         shared_decoder: one decoder for both branches (Table 2, Shared D).
         temporal_decoder: with ``num_frames``, 'joint': d -> T n, as Sec. 3.3 reads; 'additive': d -> n plus d -> T.
-        init: of the linear layers: 'kaiming' (paper, Sec. 3.1, vision), 'xavier' (language), 'torch' (PyTorch's
-            default) or 'preserve': the decoders start at zero, so that the gate starts at 1/2 everywhere
+        init: of the linear layers: 'torch' (PyTorch's default, as in the authors' code; gates start near 1/2),
+            'kaiming' (paper, Sec. 3.1, vision; gates start twice as spread, and learn slower in short schedules),
+            'xavier' (language), or 'preserve': the decoders start at zero, so that the gate starts at 1/2 everywhere
             (:class:`CGConv2d` says how the weight makes up for it).
 
     Raises:
@@ -84,7 +85,7 @@ class ContextGate(nn.Module):
         separate_encoding: bool = False,
         shared_decoder: bool = False,
         temporal_decoder: str = 'joint',
-        init: str = 'kaiming',
+        init: str = 'torch',
     ):
         super().__init__()
         given = dict(latent=latent, pool=pool, branches=branches, combine=combine, temporal_decoder=temporal_decoder)
