@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.optim import OneCycleParamScheduler
+from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import digit_version
 
@@ -37,6 +38,7 @@ def apply() -> None:
     stub_missing_drn()
     define_torchvision_schemas()
     allow_own_checkpoints()
+    load_addresses_safely()
     guard_checkpoint_loading()
 
 
@@ -148,6 +150,17 @@ def _plain_dtype(code, *_):
     return dtype
 
 
+def load_addresses_safely() -> None:
+    """Load checkpoints from an address (``https://``, ``torchvision://``, ``open-mmlab://``) as safely as from a file.
+
+    MMEngine leaves them to ``torch.hub.load_state_dict_from_url``, which runs the code in them: its ``weights_only`` is
+    off by default, unlike that of ``torch.load`` since torch 2.6.  Source: ``load_from_http`` of mmengine 0.10.7; may
+    go when it asks for ``weights_only`` there.
+    """
+    if not isinstance(checkpoint.load_url, functools.partial):
+        checkpoint.load_url = functools.partial(checkpoint.load_url, weights_only=True)
+
+
 def widen_action_scores() -> None:
     """Cast the class scores of mmaction2's heads to float32: it turns them into NumPy arrays, which know no bfloat16.
 
@@ -183,20 +196,20 @@ def guard_checkpoint_loading() -> None:
     @functools.wraps(load)
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
         try:
-            checkpoint = load(cls, filename, map_location, logger)
+            loaded = load(cls, filename, map_location, logger)
         except Exception as error:
             raise _explain(filename, error) from None
-        if not isinstance(checkpoint, dict):
-            raise ValueError(f'{filename} is no checkpoint: it holds a {type(checkpoint).__name__}, expected a dict')
+        if not isinstance(loaded, dict):
+            raise ValueError(f'{filename} is no checkpoint: it holds a {type(loaded).__name__}, expected a dict')
         # Only what Python looks up on the type: an OrderedDict from a file may carry a `get` or `pop` of its own.
-        if 'meta' in checkpoint:
-            meta = checkpoint['meta']
+        if 'meta' in loaded:
+            meta = loaded['meta']
             if not isinstance(meta, dict):
                 raise ValueError(f"{filename} is no checkpoint: its 'meta' is a {type(meta).__name__}, expected a dict")
             if 'config' in meta:
                 print_log(f"ignored meta['config'] of {filename}: MMEngine would run it as Python", logger)
-            checkpoint['meta'] = {key: meta[key] for key in meta if key != 'config'}
-        return checkpoint
+            loaded['meta'] = {key: meta[key] for key in meta if key != 'config'}
+        return loaded
 
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
 
