@@ -62,7 +62,8 @@ def scores(model, videos):
 def test_order_in_time_counts_for_gates_alone():
     """TSN averages its frames; with gates the same frames backwards are something else."""
     clips = torch.randn(2, 8, 3, 32, 32)
-    plain, gated = (warmed(network('tsn', conv_cfg=cfg)) for cfg in (dict(type='Conv'), GATED))
+    wide = dict(GATED, gate=dict(init='kaiming'))
+    plain, gated = (warmed(network('tsn', conv_cfg=cfg)) for cfg in (dict(type='Conv'), wide))
     assert_close(logits(plain, clips.flip(1)), logits(plain, clips), tolerance=1e-5)
     forwards, backwards = logits(gated, clips), logits(gated, clips.flip(1))
     assert (forwards - backwards).abs().max() > 1e-2 * forwards.abs().max()
