@@ -15,11 +15,8 @@ from torch import Tensor
 from .operators import output_shape, register, result_format
 from .views import to_2d
 
-# Per thread.  A tile of samples keeps kernels and activations within the outer caches; a tile of output channels keeps
-# its kernels within about one L2 cache; past this many multiply-adds a larger tile no longer hides any overhead.
-_WORKING_SET_BYTES = 2 << 20
-_KERNEL_BYTES = 5 << 18
-_ENOUGH_MACS = 32_000_000
+# Of a tile's kernels, and of its activations, for each thread: what the outer caches hold.
+_TILE_BYTES = 4 << 20
 
 
 def can_run(x: Tensor, *arguments) -> str | None:
@@ -49,47 +46,29 @@ def run(
 class _Walk:
     """The tiles of one convolution: W, G1, G2 laid out to broadcast into a tile's kernels, and the scratch for them.
 
-    Kernels are (n, g, m, c, *K) for n samples, g convolution groups, m output and c input channels of a group; or
-    (n, g, m, *K, c) where the convolution runs channels-last, so that the broadcast runs along rows.
+    Kernels are (n, g, m, c, *K) for n samples, g convolution groups, m output and c input channels of a group.
     """
 
     def __init__(self, x, weight, gate_in, gate_out, groups, combine, y_shape):
         self.batch, self.out, self.groups, self.combine = len(x), len(weight), groups, combine
-        self.samples, self.rows, self.last = self._plan(x, weight, y_shape)
-        self.format = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+        self.samples, self.rows = self._plan(x, weight, y_shape)
         terms = [t for t in (gate_in, gate_out) if t is not None]
         dtype = torch.promote_types(torch.float32, terms[0].dtype)
-        self.weight = self._lay(weight.unflatten(0, (groups, -1))).to(dtype)[None]  # (1, g, O/g, c, *K)
+        self.weight = weight.to(dtype).unflatten(0, (groups, -1))[None].contiguous()  # (1, g, O/g, c, *K)
         self.a = self.b = None
         if gate_in is not None:
-            self.a = self._lay(gate_in.to(dtype).unflatten(1, (groups, -1)).unsqueeze(2))  # (B, g, 1, c, *K)
+            self.a = gate_in.to(dtype).unflatten(1, (groups, -1)).unsqueeze(2).contiguous()  # (B, g, 1, c, *K)
         if gate_out is not None:
-            self.b = self._lay(gate_out.to(dtype).unflatten(1, (groups, -1)).unsqueeze(3))  # (B, g, O/g, 1, *K)
+            self.b = gate_out.to(dtype).unflatten(1, (groups, -1)).unsqueeze(3).contiguous()  # (B, g, O/g, 1, *K)
         self.scratch = self.weight.new_empty(self.samples, groups, self.rows, *self.weight.shape[3:])
-        self.reduce = -1 if self.last else 3
 
-    def _plan(self, x, weight, y_shape) -> tuple[int, int, bool]:
-        """Samples and output channels a tile, and whether a tile's convolution runs channels-last."""
-        size, threads = x.element_size(), torch.get_num_threads()
+    def _plan(self, x, weight, y_shape) -> tuple[int, int]:
+        """Samples and output channels a tile: several samples, or one sample and a part of its kernel."""
+        budget = torch.get_num_threads() * _TILE_BYTES // x.element_size()
         kernel, active = weight.numel(), x[0].numel() + math.prod(y_shape[1:])
-        macs = kernel * math.prod(y_shape[2:])
-        budget = min(threads * _WORKING_SET_BYTES // (size * (kernel + active)), threads * _ENOUGH_MACS // macs)
-        samples = max(1, min(self.batch, budget))
-        parts = 1 if samples > 1 or self.groups > 1 else -(-kernel * size // (_KERNEL_BYTES * threads))
-        rows = -(-(self.out // self.groups) // parts)
-        single = samples == 1 and result_format(x) != torch.contiguous_format
-        last = weight.shape[1] > 1 and (kernel > active or single)
-        return samples, rows, last
-
-    def _lay(self, t: Tensor) -> Tensor:
-        """(…, c, *K) -> (…, *K, c) where channels go last."""
-        nd = 2 if self.format == torch.channels_last else 3
-        return (t.movedim(-1 - nd, -1) if self.last else t).contiguous()
-
-    def unlay(self, t: Tensor) -> Tensor:
-        """The inverse of the layout."""
-        nd = 2 if self.format == torch.channels_last else 3
-        return t.movedim(-1, -1 - nd) if self.last else t
+        samples = max(1, min(self.batch, budget // max(kernel, active)))
+        parts = 1 if samples > 1 or self.groups > 1 else -(-kernel // budget)
+        return samples, -(-(self.out // self.groups) // parts)
 
     def tiles(self) -> Iterator[tuple[slice, slice]]:
         """Samples and output channels of one group; rows are cut only where there is one group."""
@@ -99,8 +78,7 @@ class _Walk:
 
     def fold(self, t: Tensor) -> Tensor:
         """(n, C, *S) -> (1, n * C, *S): the samples become convolution groups."""
-        t = t.reshape(1, -1, *t.shape[2:])
-        return t.contiguous(memory_format=self.format) if self.last and self.samples == 1 else t
+        return t.reshape(1, -1, *t.shape[2:])
 
     def channels(self, rows: slice) -> slice:
         """The output channels of ``rows``, over all groups."""
@@ -120,7 +98,7 @@ class _Walk:
 
     def kernels(self, gated: Tensor, dtype: torch.dtype) -> Tensor:
         """(n, g, m, c, *K) gated weights -> (n * g * m, c, *K) for a grouped convolution."""
-        return self.unlay(gated.flatten(0, 2)).to(dtype)
+        return gated.flatten(0, 2).to(dtype)
 
 
 @torch.library.custom_op('mmcgc::tiled_conv', mutates_args=())
@@ -192,7 +170,7 @@ def tiled_conv_backward(
             write(grad_x[samples], dx.view(n, *x.shape[1:]))
         if not need_kernel:
             continue
-        dk = walk._lay(dk).to(gate.dtype).view_as(gate)
+        dk = dk.contiguous().to(gate.dtype).view_as(gate)
         if n == 1:
             grad_w[:, :, rows].addcmul_(dk, gate)
         else:
@@ -205,14 +183,10 @@ def tiled_conv_backward(
         if walk.a is not None:
             write(grad_a[samples], (dk * walk.b[samples, :, rows] if times else dk).sum(2, keepdim=True))
         if walk.b is not None:
-            grad_b[samples, :, rows] = (dk * walk.a[samples] if times else dk).sum(walk.reduce, keepdim=True)
-    # The layout keeps a 1 where G1 has no output channel and G2 no input channel; the shapes of the inputs drop it.
+            grad_b[samples, :, rows] = (dk * walk.a[samples] if times else dk).sum(3, keepdim=True)
     pairs = ((grad_w, weight), (grad_a, gate_in), (grad_b, gate_out))
-    grads = (
-        walk.unlay(g).reshape(t.shape).to(t.dtype).contiguous() if need_kernel and g is not None else x.new_empty(0)
-        for g, t in pairs
-    )
-    return grad_x, *grads
+    return grad_x, *(g.reshape(t.shape).to(t.dtype) if need_kernel and g is not None else x.new_empty(0)
+                     for g, t in pairs)  # fmt: skip
 
 
 register(tiled_conv, tiled_conv_backward)

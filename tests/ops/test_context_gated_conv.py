@@ -151,13 +151,15 @@ def test_result_keeps_the_layout(last):
     assert y.is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
-def test_many_output_channels_are_cut_into_rows(monkeypatch):
+@pytest.mark.parametrize('size', [1 << 9, 1 << 12, 1 << 14], ids=lambda size: f'{size} bytes')
+@pytest.mark.parametrize('shape', [SHAPES_2D[1], SHAPES_2D[3]], ids=str)
+def test_any_tile_gives_the_same(monkeypatch, shape, size):
+    """Parts of one sample's kernel, one sample, several."""
     from mmcgc.ops import tiled
 
-    monkeypatch.setattr(tiled, '_KERNEL_BYTES', 1 << 10)
-    monkeypatch.setattr(tiled, '_WORKING_SET_BYTES', 1)
-    compare(SHAPES_2D[3], torch.float64, 'sum', False)
-    compare(SHAPES_2D[3], torch.float64, 'product', True)
+    monkeypatch.setattr(tiled, '_TILE_BYTES', size)
+    compare(shape, torch.float64, 'sum', False)
+    compare(shape, torch.float64, 'product', True)
 
 
 def test_operator_registration():
