@@ -10,37 +10,55 @@ from mmcgc.ops import gate_values
 SATURATED = 0.05
 
 
-@torch.no_grad()
-def gate_statistics(
-    gate_in: Tensor | None, gate_out: Tensor | None, combine: str = 'sum', frames: int | None = None, most: int = 16
-) -> dict[str, float]:
-    """Summarise the gates of one layer, on at most ``most`` input and output channels, evenly spaced.
+def thin_gates(
+    gate_in: Tensor | None, gate_out: Tensor | None, combine: str = 'sum', groups: int = 1, most: int = 16
+) -> Tensor:
+    """The gates of at most ``most`` input and output channels, evenly spaced, so that looking costs little.
 
     Args:
         gate_in: (B, C, *K), as :class:`ContextGate` returns it, or None.
         gate_out: (B, O, *K), or None.
         combine: how the two meet.
-        frames: T where B = N * T frames of clips.
-        most: channels to look at on each side.
+        groups: of the convolution.
+        most: channels on each side.
 
     Returns:
-        ``mean`` and ``spread`` (standard deviation) over everything; ``saturated``, the share within 0.05 of 0 or 1;
-        ``over_samples``, the standard deviation over the batch, averaged over kernel elements (0: a plain convolution
-        would do); with ``frames``, ``over_frames``, the same over the frames of a clip.
+        (B, O', C' / groups', *K).
     """
-    gate_in, gate_out = (None if t is None else _thin(t.detach().float(), most) for t in (gate_in, gate_out))
-    gates = gate_values(gate_in, gate_out, 1 if gate_out is None else gate_out.shape[1], 1, combine)  # (B, O, C, *K)
+    kept = len(range(0, groups, -(-groups // most)))
+    gate_in, gate_out = (None if t is None else _thin(t.detach().float(), groups, most) for t in (gate_in, gate_out))
+    return gate_values(gate_in, gate_out, kept if gate_out is None else gate_out.shape[1], kept, combine)
+
+
+def _thin(term: Tensor, groups: int, most: int) -> Tensor:
+    """(B, C, *K) -> (B, <= most, *K): of at most ``most`` groups, each of its channels that there is room for."""
+    grouped = term.unflatten(1, (groups, -1))  # (B, g, C / g, *K)
+    grouped = grouped[:, :: -(-groups // most)]  # (B, <= most, C / g, *K)
+    room = max(1, most // grouped.shape[1])
+    return grouped[:, :, :: -(-grouped.shape[2] // room)].flatten(1, 2)
+
+
+@torch.no_grad()
+def gate_statistics(gates: Tensor, frames: int | None = None) -> dict[str, Tensor]:
+    """Summarise gates.
+
+    Args:
+        gates: (B, ...), the gates of each sample, from 0 to 1.
+        frames: T where B = N * T frames of N clips.
+
+    Returns:
+        Scalar tensors: ``mean`` and ``spread`` (standard deviation) over everything; ``saturated``, the share within
+        0.05 of 0 or 1; ``over_samples``, the standard deviation over the samples, averaged over kernel elements (0: a
+        plain convolution would do); with ``frames``, ``over_samples`` compares clips, frame by frame, and
+        ``over_frames`` the frames of a clip, averaged over the clips.
+    """
+    clips = gates.unflatten(0, (-1, frames or 1))  # (N, T, ...)
     statistics = {
         'mean': gates.mean(),
         'spread': gates.std(correction=0),
         'saturated': ((gates < SATURATED) | (gates > 1 - SATURATED)).float().mean(),
-        'over_samples': gates.std(0, correction=0).mean(),
+        'over_samples': clips.std(0, correction=0).mean(),
     }
     if frames is not None:
-        statistics['over_frames'] = gates.unflatten(0, (-1, frames)).std(1, correction=0).mean()
-    return {name: value.item() for name, value in statistics.items()}
-
-
-def _thin(term: Tensor, most: int) -> Tensor:
-    """(B, C, *K) -> (B, <= most, *K)."""
-    return term[:, :: -(-term.shape[1] // most)]
+        statistics['over_frames'] = clips.std(1, correction=0).mean()
+    return statistics

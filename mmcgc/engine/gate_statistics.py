@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import partial
+from time import perf_counter
 
+import torch
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import Tensor, nn
 
-from mmcgc.analysis.gate_statistics import gate_statistics
-from mmcgc.layers import ContextGate
+from mmcgc.analysis.gate_statistics import gate_statistics, thin_gates
+from mmcgc.layers import CGLightweightConv, ContextGate
 
 from ..registry import HOOKS
 
@@ -19,8 +23,9 @@ from ..registry import HOOKS
 class GateStatisticsHook(Hook):
     """Every ``interval`` iterations, :func:`gate_statistics` of every gated layer over the training batch.
 
-    Each figure goes to the visualisers as ``gate/<layer>/<figure>``; at the end of the training their means over the
-    layers go to the log, as one line.  A network without gates is left alone.
+    Each figure goes to the visualisers (local, TensorBoard, ...) as ``gate/<layer>/<figure>``; at the end of the
+    training the last means over the layers go to the log, and the share of the training time that looking took.  Only
+    the main process looks, at its own part of the batch.  A network without gates is left alone.
 
     Args:
         interval: iterations between two looks; one look costs a fraction of a training step.
@@ -35,36 +40,60 @@ class GateStatisticsHook(Hook):
         if interval < 1:
             raise ValueError(f'interval must be at least 1 iteration, got {interval}')
         self.interval = interval
-        self.latest: dict[str, dict[str, float]] = {}
+        self.latest: dict[str, dict[str, Tensor]] = {}
         self.handles = []
+        self.seconds = 0.0
+
+    def before_train(self, runner: Runner) -> None:
+        self.start = perf_counter()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         last = runner.iter + 1 == runner.max_iters
-        if (runner.iter + 1) % self.interval and not last:
+        if ((runner.iter + 1) % self.interval and not last) or not is_main_process():
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for name, module in model.named_modules():
-            if isinstance(module, ContextGate):
-                self.handles.append(module.register_forward_hook(partial(self._look, name.removesuffix('.gate'))))
+            if isinstance(getattr(module, 'gate', None), ContextGate):
+                look = partial(self._look_at_convolution, name, module)
+            elif isinstance(module, CGLightweightConv) and module.gate is not None:
+                look = partial(self._look_at_sentence, name)
+            else:
+                continue
+            self.handles.append(module.gate.register_forward_hook(look))
 
-    def _look(self, name: str, gate: ContextGate, inputs: tuple, terms: tuple) -> None:
-        self.latest[name] = gate_statistics(*terms, gate.combine, gate.num_frames)
+    def _look_at_convolution(self, name: str, layer: nn.Module, gate: ContextGate, inputs: tuple, terms: tuple) -> None:
+        start = perf_counter()
+        self.latest[name] = gate_statistics(thin_gates(*terms, gate.combine, layer.groups), gate.num_frames)
+        self.seconds += perf_counter() - start
+
+    def _look_at_sentence(self, name: str, gate: nn.Module, inputs: tuple, gates: Tensor) -> None:
+        start = perf_counter()
+        self.latest[name] = gate_statistics(gates.detach().float())  # (B, H, k)
+        self.seconds += perf_counter() - start
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         if not self.handles:
             return
+        start = perf_counter()
         for handle in self.handles:
             handle.remove()
         self.handles = []
-        scalars = {f'gate/{n}/{figure}': v for n, figures in self.latest.items() for figure, v in figures.items()}
-        runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+        runner.visualizer.add_scalars(self._scalars(), step=runner.iter + 1)
+        self.seconds += perf_counter() - start
+
+    def _scalars(self) -> dict[str, float]:
+        """Every figure by name, read from the device at once."""
+        figures = {f'gate/{layer}/{figure}': value for layer, values in self.latest.items()
+                   for figure, value in values.items()}  # fmt: skip
+        return dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True)) if figures else {}
 
     def after_train(self, runner: Runner) -> None:
         if not self.latest:
             return
         figures = defaultdict(list)
-        for layer in self.latest.values():
-            for figure, value in layer.items():
-                figures[figure].append(value)
+        for name, value in self._scalars().items():
+            figures[name.rpartition('/')[2]].append(value)
         means = ', '.join(f'{figure} {sum(values) / len(values):.4f}' for figure, values in figures.items())
-        runner.logger.info(f'Gates, averaged over {len(self.latest)} layers: {means}')
+        share = self.seconds / (perf_counter() - self.start)
+        runner.logger.info(f'Gates, averaged over {len(self.latest)} layers: {means}; looking took {share:.2%} of the '
+                           'training time.')
