@@ -1,0 +1,93 @@
+"""Figure 5 of the paper as a picture, and the mean modulated kernels of the classes as another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .class_kernels import ClassKernels
+from .figures import COLOURS, DIVERGING, save, tiles
+
+NAMED, NUMBERED, SHOWN = 40, 12, 12  # most classes whose names, numbers and kernels fit
+
+
+def draw_distances(results: dict[str, ClassKernels], layer: str, path: str | Path) -> Path:
+    """Difference matrices side by side, and below each, intra-class and inter-class distances class by class.
+
+    Args:
+        results: by title, as the trained network and its control.
+        layer: name of the layer.
+        path: the picture to write.
+    """
+    figure = Figure(figsize=(5.8 * len(results), 8.4), layout='constrained')
+    figure.suptitle(f'Do the modulated kernels of {layer} gather by class?')
+    axes = figure.subplots(2, len(results), squeeze=False, height_ratios=(2, 1))
+    for (title, result), matrix, bars in zip(results.items(), *axes, strict=True):
+        _matrix(figure, matrix, result)
+        matrix.set_title(f'{title}: inter > intra in {result.share:.2%} of pairs', fontsize=11)
+        _bars(bars, result)
+    return save(figure, path)
+
+
+def _matrix(figure: Figure, axes: Axes, result: ClassKernels) -> None:
+    shown = np.where(np.eye(len(result.intra), dtype=bool), np.nan, result.difference)
+    limit = np.nanmax(np.abs(shown))
+    image = axes.imshow(shown, cmap=DIVERGING, vmin=-limit, vmax=limit)
+    axes.set_facecolor('0.85')
+    axes.set(xlabel='centre of class', ylabel='kernels of class')
+    figure.colorbar(image, ax=axes, shrink=0.8, label='inter-class - intra-class distance (L2, units of the weight)')
+    _name_ticks(axes, result, 'xy')
+    if len(shown) <= NUMBERED:
+        for (row, column), value in np.ndenumerate(shown):
+            if row != column:
+                colour = 'white' if abs(value) > 0.6 * limit else 'black'
+                axes.text(column, row, f'{value:.2g}', ha='center', va='center', fontsize=7, color=colour)
+
+
+def _bars(axes: Axes, result: ClassKernels) -> None:
+    others = np.where(np.eye(len(result.intra), dtype=bool), np.nan, result.inter)
+    at = np.arange(len(result.intra))
+    axes.bar(at, result.intra, color=COLOURS[5], label='intra-class: mean distance to the own centre')
+    axes.plot(at, np.nanmean(others, 1), 'o', color=COLOURS[1], label='inter-class: mean over the other centres')
+    axes.plot(at, np.nanmin(others, 1), 'v', color=COLOURS[0], label='inter-class: nearest other centre')
+    axes.set(ylabel='L2 distance', ylim=(0, 1.35 * max(result.intra.max(), np.nanmean(others, 1).max())))
+    axes.legend(frameon=False, fontsize=8, loc='upper left')
+    axes.spines[['top', 'right']].set_visible(False)
+    _name_ticks(axes, result, 'x')
+
+
+def _name_ticks(axes: Axes, result: ClassKernels, which: str) -> None:
+    named = len(result.classes) <= NAMED
+    for axis in which:
+        labels = result.classes if named else []
+        ticks = range(len(labels)) if named else []
+        getattr(axes, f'set_{axis}ticks')(ticks, labels, fontsize=8, **(dict(rotation=90) if axis == 'x' else {}))
+
+
+def draw_centres(result: ClassKernels, layer: str, path: str | Path) -> Path:
+    """The mean modulated kernels of the first classes, each minus the mean over the classes.
+
+    Shown are 8 x 8 output and input channels, evenly spaced, and of several kernels of a sample the middle one.
+    """
+    kernels = result.centres[:, result.centres.shape[1] // 2]  # (K, O, C / groups, *K)
+    kernels = (kernels - kernels.mean(0))[:SHOWN]
+    pictures = [tiles(kernel) for kernel in kernels]
+    limit = np.nanpercentile(np.abs(pictures), 99)
+    columns = min(4, len(pictures))
+    rows = -(-len(pictures) // columns)
+    height, width = pictures[0].shape
+    figure = Figure(figsize=(2.4 * columns + 0.8, (2.4 * height / width + 0.3) * rows + 0.6), layout='constrained')
+    figure.suptitle(f'Mean modulated kernel of each class in {layer}, minus the mean over the classes', fontsize=11)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, picture, name in zip(axes.flat, pictures, result.classes, strict=False):
+        image = ax.imshow(picture, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation='nearest')
+        ax.set_title(name, fontsize=9)
+    figure.colorbar(image, ax=axes, shrink=0.7, label='weight x gate, difference (units of the weight)')
+    figure.supxlabel('input channels, each tile one kernel', fontsize=9)
+    figure.supylabel('output channels', fontsize=9)
+    return save(figure, path)

@@ -1,0 +1,65 @@
+"""The gated convolutions of a network, and their gates on what it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from mmcgc.layers import ContextGate
+from mmcgc.ops import gate_values
+
+
+def gated_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The gated convolutions by name, in the network's order."""
+    return {name: m for name, m in model.named_modules() if isinstance(getattr(m, 'gate', None), ContextGate)}
+
+
+def pick_layers(model: nn.Module, names: Sequence[str] = ()) -> dict[str, nn.Module]:
+    """The gated convolutions of these names; the last one if there are none.
+
+    Raises:
+        ValueError: the network has no gate, or no gated layer of that name; the message lists those that there are.
+    """
+    layers = gated_layers(model)
+    if not layers:
+        raise ValueError("the network has no gated layer; its config needs conv_cfg=dict(type='CGConv')")
+    for name in names:
+        if name not in layers:
+            raise ValueError(f'no gated layer {name!r}; there are {", ".join(layers)}')
+    return {name: layers[name] for name in names or list(layers)[-1:]}
+
+
+@contextmanager
+def recorded_terms(layers: dict[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor | None, Tensor | None]]]:
+    """While it lasts, the terms of Eq. 1 of every forward pass: by layer, G1 (B, C, *K) and G2 (B, O, *K), or None.
+
+    A layer that runs several times in a pass, as for clips in parts, has its batches joined.  What is there stays
+    until it is taken out.
+    """
+    terms = {}
+
+    def keep(name: str, new: tuple) -> None:
+        new = tuple(None if term is None else term.detach() for term in new)
+        old = terms.get(name, (None, None))
+        terms[name] = tuple(b if a is None else torch.cat([a, b]) for a, b in zip(old, new, strict=True))
+
+    handles = [layer.gate.register_forward_hook(lambda gate, inputs, new, name=name: keep(name, new))
+               for name, layer in layers.items()]  # fmt: skip
+    try:
+        yield terms
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def layer_gates(layer: nn.Module, gate_in: Tensor | None, gate_out: Tensor | None) -> Tensor:
+    """The gates from their terms: (B, O, C / groups, *K)."""
+    return gate_values(gate_in, gate_out, layer.out_channels, layer.groups, layer.gate.combine)
+
+
+def layer_weight(layer: nn.Module) -> Tensor:
+    """The kernel that the gates multiply, (O, C / groups, *K): without the axis of time where each frame has a gate."""
+    return layer.weight.detach().reshape(*layer.weight.shape[:2], *layer.gate.kernel_size)

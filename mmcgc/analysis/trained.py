@@ -1,0 +1,129 @@
+"""A trained network and what is needed to show it something: its config, its classes, its pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.device import get_device
+from mmengine.registry import DATASETS, DefaultScope
+from mmengine.runner import load_checkpoint
+from torch import Tensor, nn
+
+from ..engine.launch import load_config
+from .network import build_network
+
+
+@dataclass
+class Trained:
+    """A network in eval mode, called as ``model(**inputs)`` it gives logits.
+
+    Attributes:
+        name: short, from the config's file name.
+        cfg: its config.
+        model: on its device; no activation works in place, so that what a hook keeps stays as it was.
+        classes: names of the classes, which may be none.
+    """
+
+    name: str
+    cfg: Config
+    model: nn.Module
+    classes: tuple[str, ...] = ()
+
+    @property
+    def is_video(self) -> bool:
+        return self.cfg.get('default_scope') == 'mmaction'
+
+    @property
+    def dataset_cfg(self) -> dict:
+        """The validation set's."""
+        loader = self.cfg.get('val_dataloader') or self.cfg.get('test_dataloader')
+        if not loader:
+            raise ValueError(f'{self.cfg.filename} has neither val_dataloader nor test_dataloader')
+        return loader.dataset
+
+    def class_name(self, label: int) -> str:
+        return str(self.classes[label]) if label < len(self.classes) else f'class {label}'
+
+    def label(self, name: str) -> int:
+        """The label of a class given by its name or number; ValueError, listing the names, where there is none."""
+        if name in self.classes:
+            return list(self.classes).index(name)
+        if name.isdigit() and (not self.classes or int(name) < len(self.classes)):
+            return int(name)
+        raise ValueError(f'no class {name!r}; {self.name} has {", ".join(map(str, self.classes)) or "no class names"}')
+
+    def collate(self, packed: dict) -> dict:
+        """One sample of the pipeline as the model's keyword arguments, a batch of one."""
+        return self.model.data_preprocessor(pseudo_collate([packed]), False)
+
+    def logits(self, inputs: dict) -> Tensor:
+        """(B, classes); the views of a clip are averaged where there are several."""
+        batch = len(inputs['data_samples'])
+        return self.model(**inputs).unflatten(0, (batch, -1)).mean(1)
+
+
+def load_trained(config: str, checkpoint: str | None, device: str | None = None, cfg_options: dict | None = None,
+                 seed: int = 0) -> Trained:
+    """Build the network of an image or video config, with the weights of a checkpoint.
+
+    Args:
+        config: path of the config.
+        checkpoint: path or address of a checkpoint that fits key by key; None: the config's random initial weights,
+            with nothing pretrained.
+        device: where to compute; by default an accelerator if there is one.
+        cfg_options: overrides of the config.
+        seed: of the random weights.
+
+    Raises:
+        FileNotFoundError: the config or the checkpoint is missing.
+        ValueError: the config is of another kind, the checkpoint does not fit it, or the device is not here.
+    """
+    if checkpoint and '://' not in checkpoint and not Path(checkpoint).is_file():
+        raise FileNotFoundError(f'no checkpoint {checkpoint!r} here ({Path.cwd()})')
+    cfg = load_config(config, None, cfg_options, 'none')
+    if cfg.get('default_scope') not in ('mmpretrain', 'mmaction') or 'backbone' not in cfg.model:
+        raise ValueError(f'{config} is no config of an image or video classifier')
+    if cfg.model.backbone.get('pretrained'):
+        cfg.model.backbone.pretrained = None
+    if cfg.get('data_preprocessor'):  # as MMEngine's runner does
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    torch.manual_seed(seed)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = build_network(cfg)
+        names = _names(cfg)
+        if checkpoint is None:
+            model.init_weights()
+    if checkpoint:
+        try:
+            meta = load_checkpoint(model, checkpoint, map_location='cpu', strict=True).get('meta', {})
+        except RuntimeError as error:
+            raise ValueError(f'{checkpoint} does not fit the model of {config}; use the config that wrote it. '
+                             f'{error}') from error
+        names = (meta.get('dataset_meta') or {}).get('classes', names)
+    for module in model.modules():
+        if getattr(module, 'inplace', False):
+            module.inplace = False
+    return Trained(Path(config).stem.split('_')[0], cfg, model.to(_device(device)), tuple(names))
+
+
+def _names(cfg: Config) -> tuple[str, ...]:
+    """Class names that the data set brings, or those of the ``label_map.txt`` beside its annotation list."""
+    dataset = (cfg.get('val_dataloader') or cfg.get('test_dataloader') or {}).get('dataset') or {}
+    beside = Path(dataset.get('ann_file') or '.').with_name('label_map.txt') if dataset.get('ann_file') else None
+    if beside and beside.is_file():
+        return tuple(beside.read_text(encoding='utf-8').splitlines())
+    kind = DATASETS.get(dataset['type']) if dataset else None
+    return tuple(getattr(kind, 'METAINFO', {}).get('classes', ()))
+
+
+def _device(name: str | None) -> str:
+    name = name or get_device()
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'device {name!r} cannot be used here: {error}; leave it out, or take cpu') from error
+    return name
