@@ -1,0 +1,66 @@
+"""What a run has logged: the scalars that mmengine's LocalVisBackend writes, ``<work dir>/<time>/vis_data``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class RunLog:
+    """The scalars of a run, by the number of the iteration or epoch.
+
+    Attributes:
+        name: of the work directory.
+        training: by name, {iteration: value}; the loss, learning rate, ..., and what hooks log.
+        validation: by name, {epoch: value}, or {iteration: value} where the run counts no epochs.
+        by_epoch: which of the two.
+    """
+
+    name: str
+    training: dict[str, dict[int, float]]
+    validation: dict[str, dict[int, float]]
+    by_epoch: bool
+
+
+def read_run(work_dir: str) -> RunLog:
+    """Read the logs of a run and of those that resumed it: what a later one logged again replaces the earlier.
+
+    Raises:
+        FileNotFoundError: no log is there.
+        ValueError: a log is damaged.
+    """
+    files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
+    if not files:
+        raise FileNotFoundError(f'no log */vis_data/scalars.json in {work_dir}; give the work directory of a run with '
+                                'LocalVisBackend among its vis_backends')
+    training, validation = {}, {}
+    for file in files:
+        new = [_parse(line, file) for line in file.read_text().splitlines()]
+        for old, records in zip((training, validation), _split(new), strict=True):
+            first = min((step for step, _ in records), default=float('inf'))
+            for values in old.values():
+                for step in [step for step in values if step >= first]:
+                    del values[step]
+            for step, record in records:
+                for name, value in record.items():
+                    old.setdefault(name, {})[step] = value
+    by_epoch = 'epoch' in training
+    return RunLog(Path(work_dir).name, training, validation, by_epoch)
+
+
+def _parse(line: str, file: Path) -> dict:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{file} is damaged: {error} in {line[:60]!r}') from error
+
+
+def _split(records: list[dict]) -> tuple[list[tuple[int, dict]], list[tuple[int, dict]]]:
+    """(step, record) of training, told by its iteration or the name of a hook's scalars, and of validation."""
+    both = [], []
+    for record in records:
+        validation = 'iter' not in record and not any(name.startswith('gate/') for name in record)
+        both[validation].append((record['step'], {k: v for k, v in record.items() if isinstance(v, (int, float))}))
+    return both
