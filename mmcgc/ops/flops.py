@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
-from . import tiled  # noqa: F401  defines the operators
+from . import tiled, triton_conv  # noqa: F401  they define the operators
 
 
 def multiply_adds(x: Sequence[int], weight: Sequence[int], y: Sequence[int]) -> tuple[int, int]:
@@ -21,14 +21,14 @@ def multiply_adds(x: Sequence[int], weight: Sequence[int], y: Sequence[int]) -> 
     return math.prod(y) * math.prod(weight[1:]), x[0] * math.prod(weight)
 
 
-@register_flop_formula(torch.ops.mmcgc.tiled_conv)
+@register_flop_formula([torch.ops.mmcgc.tiled_conv, torch.ops.mmcgc.triton_conv])
 def _forward(x, weight, *args, out_shape=None, **kwargs) -> int:
     return 2 * sum(multiply_adds(x, weight, out_shape))
 
 
-@register_flop_formula(torch.ops.mmcgc.tiled_conv_backward)
-def _backward(grad, x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine, need_x, need_kernel,
-              out_shape=None) -> int:  # fmt: skip
+@register_flop_formula([torch.ops.mmcgc.tiled_conv_backward, torch.ops.mmcgc.triton_conv_backward])
+def _backward(grad, x, weight, *args, out_shape=None) -> int:
     """A convolution for each gradient; the gated kernel anew, and its two gradients."""
+    *_, need_x, need_kernel = args
     conv, product = multiply_adds(x, weight, grad)
     return 2 * ((need_x + need_kernel) * conv + (1 + 2 * need_kernel) * product)

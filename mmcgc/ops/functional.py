@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import reference, tiled
+from . import portable, reference, tiled, triton_conv
 from .gating import COMBINES
 
-BACKENDS = {'tiled': tiled, 'reference': reference}
+BACKENDS = {'triton': triton_conv, 'tiled': tiled, 'reference': reference, 'portable': portable}
+# The order in which they are tried, by the device of x; 'cpu' stands for all others.
+_ORDER = {'cuda': ('triton', 'tiled', 'reference'), 'cpu': ('tiled', 'reference')}
 
 
 def context_gated_conv(
@@ -41,7 +43,8 @@ def context_gated_conv(
         bias: (O,), added after the convolution, not gated.
         stride, padding, dilation, groups: as in :func:`torch.nn.functional.conv2d`; padding may be 'same' or 'valid'.
         combine: how the two terms meet: 'sum', 'product' or 'sigmoid_product' (see :func:`gate_values`).
-        backend: 'tiled' or 'reference'; None takes the first that can run.
+        backend: 'triton' (NVIDIA GPUs), 'tiled', 'reference' or 'portable'; None takes the first that can run on the
+            device, or 'portable' for ONNX.
 
     Returns:
         (B, O, *S').  Under autocast ``x`` and ``weight`` are cast to its dtype; the gate stays in float32.
@@ -69,8 +72,11 @@ def context_gated_conv(
 
 
 def _choose(name: str | None, arguments: tuple):
+    if name is None and torch.onnx.is_in_onnx_export():
+        return portable
     if name is None:
-        return next(backend for backend in BACKENDS.values() if backend.can_run(*arguments) is None)
+        names = _ORDER.get(arguments[0].device.type, _ORDER['cpu'])
+        return next(BACKENDS[key] for key in names if BACKENDS[key].can_run(*arguments) is None)
     if name not in BACKENDS:
         raise ValueError(f'backend={name!r} is unknown; choose one of {", ".join(BACKENDS)}, or None for the best')
     reason = BACKENDS[name].can_run(*arguments)

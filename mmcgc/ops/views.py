@@ -26,7 +26,7 @@ def to_2d(
     if x.dim() == 3:
         tensors = (None if t is None else t.unsqueeze(2) for t in (x, weight, gate_in, gate_out))
         return (*tensors, (1, *stride), (0, *padding), (1, *dilation)), lambda y: y.squeeze(2)
-    if x.dim() == 5 and weight.shape[3:] == (1, 1) and stride[1:] == (1, 1) and padding[1:] == (0, 0):
+    if _over_time(weight, stride, padding):
         tensors = (None if t is None else t.flatten(3) for t in (x, weight, gate_in, gate_out))
         size = x.shape[3:]
         return (*tensors, stride[:2], padding[:2], (dilation[0], 1)), lambda y: y.unflatten(3, size)
@@ -42,14 +42,27 @@ def frames_to_samples(
     padding: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> tuple[tuple, Callable[[Tensor], Tensor]]:
-    """A (1, k, k) kernel as 2D over the frames, each a sample with its clip's gate; the rest as :func:`to_2d` has it.
+    """As :func:`to_2d`, and a (1, k, k) kernel as 2D over the frames, each a sample with its clip's gate.
 
-    Free where ``x`` is channels-last; otherwise ``x`` is copied.  The gate terms are repeated for the frames.
+    The frames are a view where ``x`` is channels-last, otherwise a copy; the gate terms are repeated for them.
     """
-    if x.dim() != 5 or weight.shape[2] != 1 or stride[0] != 1 or padding[0] != 0 or weight.shape[3:] == (1, 1):
+    if _over_time(weight, stride, padding) or not _over_frames(weight, stride, padding):
         return to_2d(x, weight, gate_in, gate_out, stride, padding, dilation)
     clips, frames = x.shape[0], x.shape[2]
     terms = (None if t is None else t.squeeze(2).repeat_interleave(frames, 0) for t in (gate_in, gate_out))
-    frame = x.transpose(1, 2).flatten(0, 1)  # (B * T, C, H, W)
-    arguments = (frame, weight.squeeze(2), *terms, stride[1:], padding[1:], dilation[1:])
+    samples = x.transpose(1, 2).flatten(0, 1)  # (B * T, C, H, W)
+    arguments = (samples, weight.squeeze(2), *terms, stride[1:], padding[1:], dilation[1:])
     return arguments, lambda y: y.unflatten(0, (clips, frames)).transpose(1, 2)
+
+
+def has_2d_view(weight: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]) -> bool:
+    """Whether :func:`frames_to_samples` leaves two axes."""
+    return weight.dim() < 5 or _over_time(weight, stride, padding) or _over_frames(weight, stride, padding)
+
+
+def _over_time(weight, stride, padding) -> bool:
+    return weight.dim() == 5 and weight.shape[3:] == (1, 1) and stride[1:] == (1, 1) and padding[1:] == (0, 0)
+
+
+def _over_frames(weight, stride, padding) -> bool:
+    return weight.dim() == 5 and weight.shape[2] == 1 and stride[0] == 1 and padding[0] == 0

@@ -1,0 +1,238 @@
+"""The GPU backend: Triton kernels that gate the weights in registers, so that no sample's kernel is ever in memory.
+
+Everything is read and written channels-last.  What lies otherwise is copied for the call, and the result takes the
+layout of x: a contiguous x costs one more pass over it and over the result, as with cuDNN's half precision kernels.
+Sums are kept in float32; products of float32 run in TF32 where ``torch.backends.cudnn`` lets convolutions do so.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+from collections.abc import Callable
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from .operators import output_shape, register, result_format
+from .triton_axes import Axis, forward_axis, gradient_axes
+from .triton_tiles import Tiles, conv_tiles, pick, weight_grad_tiles
+from .views import frames_to_samples, has_2d_view
+
+# Triton 3.3 takes named tuples as arguments of a kernel, and compiles for NVIDIA GPUs from this capability on.
+_LEAST_TRITON, _LEAST_CAPABILITY = (3, 3), (8, 0)
+# A weight gradient's samples are shared among programs until there are as many as fill a large GPU several times.
+_PROGRAMS = 1024
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def can_run(x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, combine) -> str | None:
+    """Why this backend cannot take the arguments of :func:`run`; None: it can."""
+    tensors = [t for t in (x, weight, gate_in, gate_out, bias) if t is not None]
+    outputs = output_shape(x, weight, stride, padding, dilation)
+    if groups != 1:
+        return f'it takes no convolution groups, got groups={groups}'
+    if combine != 'sum' and gate_in is not None and gate_out is not None:
+        return f"it takes combine='sum' alone, got {combine!r}"
+    if not has_2d_view(weight, stride, padding):
+        return f'a kernel over three axes must be (k, 1, 1) or (1, k, k), got {tuple(weight.shape[2:])}'
+    if any(t.dtype not in _DTYPES for t in tensors):
+        return f'it takes float32, float16 and bfloat16, got {", ".join(str(t.dtype) for t in tensors)}'
+    if 0 in (*x.shape, *outputs):
+        return f'there is nothing to compute: x is {tuple(x.shape)}'
+    if max(math.prod(x.shape[1:]), math.prod(outputs[1:]), weight.numel()) >= 2**31:
+        return f'a sample and the weight must have fewer than 2^31 elements, got x {tuple(x.shape)}'
+    return _no_device(x.device.type, x.device.index, x.dtype)
+
+
+@torch.compiler.assume_constant_result
+def _no_device(kind: str, index: int | None, dtype: torch.dtype) -> str | None:
+    if importlib.util.find_spec('triton') is None:
+        return 'Triton is not installed: pip install triton'
+    import triton
+
+    if tuple(int(part) for part in triton.__version__.split('.')[:2]) < _LEAST_TRITON:
+        return f'it needs Triton {".".join(map(str, _LEAST_TRITON))} or later, got {triton.__version__}'
+    if kind == 'cpu':
+        if not _interpreted():
+            return 'on the CPU it runs in the interpreter alone: set TRITON_INTERPRET=1 before Triton is imported'
+        return 'the interpreter has no bfloat16' if dtype == torch.bfloat16 else None
+    if kind != 'cuda' or torch.version.hip is not None or not torch.cuda.is_available():
+        return f'it needs an NVIDIA GPU, got a tensor on {kind!r}'
+    if torch.cuda.get_device_capability(index) < _LEAST_CAPABILITY:
+        return f'it needs compute capability {_LEAST_CAPABILITY}, got {torch.cuda.get_device_capability(index)}'
+    return None
+
+
+def run(
+    x: Tensor,
+    weight: Tensor,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    combine: str,
+) -> Tensor:
+    """(B, C, *S) -> (B, O, *S'), once differentiable."""
+    arguments, restore = frames_to_samples(x, weight, gate_in, gate_out, stride, padding, dilation)
+    return restore(triton_conv(*arguments[:4], bias, *arguments[4:]))
+
+
+@torch.library.custom_op('mmcgc::triton_conv', mutates_args=())
+def triton_conv(
+    x: Tensor,
+    weight: Tensor,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+) -> Tensor:
+    """(B, C, H, W) -> (B, O, H', W')."""
+    shape = output_shape(x, weight, stride, padding, dilation)
+    h, w = (forward_axis(*axis) for axis in _axes(x, shape, weight, stride, padding, dilation))
+    x_last, weight, gate_in, gate_out = map(_last, (x, weight, gate_in, gate_out))
+    outputs, inputs, taps = len(weight), weight.shape[1], math.prod(weight.shape[2:])
+    strides = (taps * inputs, inputs, 1)
+
+    def write(out: Tensor) -> None:
+        candidates = conv_tiles(inputs, outputs, taps, h.count * w.count, x.element_size())
+        pick(('forward', h, w, weight.shape, x.dtype, x.device), candidates, lambda tiles: _gated_conv(
+            x_last, weight, strides, gate_in, gate_out, bias, out, h, w, tiles))  # fmt: skip
+
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
+    return _written(y, write)
+
+
+@torch.library.custom_op('mmcgc::triton_conv_backward', mutates_args=())
+def triton_conv_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    need_x: bool,
+    need_kernel: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, weight, gate_in and gate_out; an empty tensor stands for one that is not needed."""
+    grad, x_last, weight_last, *gates = map(_last, (grad, x, weight, gate_in, gate_out))
+    axes = list(_axes(x, grad.shape, weight, stride, padding, dilation))
+    grads = [x.new_empty(0) for _ in range(4)]
+    if need_x:
+        grads[0] = _written(torch.empty_like(x), lambda out: _input_grad(grad, weight_last, *gates, out, axes))
+    if need_kernel:
+        parts = _weight_grad(grad, x_last, weight_last, *gates, axes)
+        for index, (part, like) in enumerate(zip(parts, (weight, gate_in, gate_out), strict=True), 1):
+            if like is not None:
+                grads[index] = part.unflatten(1, weight.shape[2:]).movedim(-1, 1).to(like.dtype).contiguous()
+    return tuple(grads)
+
+
+register(triton_conv, triton_conv_backward)
+
+
+def _interpreted() -> bool:
+    return os.environ.get('TRITON_INTERPRET') == '1'
+
+
+def _precision() -> str:
+    """TF32 as cuDNN's convolutions may; since torch 2.9 a setting of its own, which the older flag also sets."""
+    conv = getattr(torch.backends.cudnn, 'conv', None)
+    allowed = torch.backends.cudnn.allow_tf32 if conv is None else conv.fp32_precision == 'tf32'
+    return 'tf32' if allowed else 'ieee'
+
+
+def _axes(x, y_shape, weight, stride, padding, dilation):
+    """The arguments of :func:`forward_axis` for both axes."""
+    return zip(x.shape[2:], y_shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+
+
+def _last(t: Tensor | None) -> Tensor | None:
+    return None if t is None else t.contiguous(memory_format=torch.channels_last)
+
+
+def _written(out: Tensor, write: Callable[[Tensor], None]) -> Tensor:
+    """``out``, filled with what ``write`` puts into a channels-last tensor of its shape."""
+    last = out.is_contiguous(memory_format=torch.channels_last)
+    buffer = out if last else torch.empty_like(out, memory_format=torch.channels_last)
+    write(buffer)
+    return out if last else out.copy_(buffer)
+
+
+def _gated_conv(source, weight, strides, gate_k, gate_n, bias, out, h: Axis, w: Axis, tiles: Tiles) -> None:
+    """Launch; ``strides`` are the weight's over the outputs, taps and inputs of this launch."""
+    from . import triton_kernels
+
+    inputs, outputs = source.shape[1], out.shape[1]
+    programs = len(source) * _tiles(outputs, tiles.rows) * _tiles(h.count * w.count, tiles.pixels)
+    triton_kernels.gated_conv[(programs,)](
+        source, weight, gate_k, gate_n, bias, out, h, w, *strides,
+        K=inputs, N=outputs, T=math.prod(weight.shape[2:]), KW=weight.shape[3], NH=h.taps, NW=w.taps,
+        BN=tiles.rows, BP=tiles.pixels, BC=tiles.channels, BT=tiles.taps,
+        PRECISION=_precision(), FAST=not _interpreted(), num_warps=tiles.warps, num_stages=tiles.stages,
+    )  # fmt: skip
+
+
+def _input_grad(grad, weight, gate_in, gate_out, out, axes) -> None:
+    """Fill ``out``: the forward kernel with inputs and outputs swapped, once for each class of pixels."""
+    (outputs, inputs), taps = weight.shape[:2], math.prod(weight.shape[2:])
+    phases = list(product(*(gradient_axes(*axis) for axis in axes)))
+    if any(axis.taps == 0 for phase in phases for axis in phase):
+        out.zero_()
+
+    def launch(tiles: Tiles) -> None:
+        for h, w in phases:
+            if h.taps and w.taps:
+                _gated_conv(grad, weight, (1, inputs, taps * inputs), gate_out, gate_in, None, out, h, w, tiles)
+
+    h, w = phases[0]
+    candidates = conv_tiles(outputs, inputs, taps, h.count * w.count, grad.element_size())
+    pick(('input', h, w, weight.shape, grad.dtype, grad.device), candidates, launch)
+
+
+def _weight_grad(grad, x, weight, gate_in, gate_out, axes) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """(O, T, C), and where there is such a gate (B, T, C) and (B, T, O), in float32."""
+    from . import triton_kernels
+
+    h, w = (forward_axis(*axis) for axis in axes)
+    (batch, inputs), outputs, taps = x.shape[:2], len(weight), math.prod(weight.shape[2:])
+    pixels = h.count * w.count
+
+    def launch(tiles: Tiles) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        rows, columns = _tiles(outputs, tiles.rows), _tiles(inputs, tiles.channels)
+        programs = rows * columns * _tiles(taps, tiles.taps)
+        run_length = _tiles(batch, min(batch, _tiles(_PROGRAMS, programs)))
+        splits = _tiles(batch, run_length)
+
+        def empty(*shape: int) -> Tensor:
+            return torch.empty(shape, dtype=torch.float32, device=x.device)
+
+        parts = (
+            empty(splits, outputs, taps, inputs),
+            None if gate_in is None else empty(rows, batch, taps, inputs),
+            None if gate_out is None else empty(columns, batch, taps, outputs),
+        )
+        triton_kernels.gated_conv_weight_grad[(programs * splits,)](
+            x, grad, weight, gate_in, gate_out, *parts, batch, run_length, h, w,
+            C=inputs, N=outputs, T=taps, KW=weight.shape[3],
+            BN=tiles.rows, BP=tiles.pixels, BC=tiles.channels, BT=tiles.taps, ONE=pixels <= tiles.pixels,
+            PRECISION=_precision(), FAST=not _interpreted(), num_warps=tiles.warps, num_stages=tiles.stages,
+        )  # fmt: skip
+        return tuple(None if part is None else part.sum(0) for part in parts)
+
+    candidates = weight_grad_tiles(inputs, outputs, taps, pixels, x.element_size())
+    return pick(('weight', h, w, weight.shape, x.dtype, x.device), candidates, launch)
+
+
+def _tiles(length: int, tile: int) -> int:
+    """How many tiles cover ``length``."""
+    return -(-length // tile)

@@ -1,0 +1,96 @@
+"""Tile sizes of the Triton kernels: a rule of thumb, and on request a search among its neighbours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable
+from typing import NamedTuple, TypeVar
+
+import torch
+
+AUTOTUNE = 'MMCGC_TRITON_AUTOTUNE'
+
+_Result = TypeVar('_Result')
+_found: dict[Hashable, Tiles] = {}
+
+
+class Tiles(NamedTuple):
+    """What one program works on, and with how many warps and stages of prefetching."""
+
+    rows: int  # output channels of what it computes
+    pixels: int
+    channels: int  # channels and taps of the axis that the kernel has beside its outputs
+    taps: int
+    warps: int
+    stages: int
+
+
+def conv_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: int) -> list[Tiles]:
+    """For the forward pass and the gradient of the input; the first is the rule of thumb.
+
+    Args:
+        inputs, outputs: channels that the kernel sums over, and that it writes.
+        taps: elements of the kernel.
+        pixels: of a sample that a launch writes.
+        size: bytes of an element.
+    """
+    channels, together = _columns(inputs, taps, 128 // size)
+    rule = 64 if pixels <= 64 else 128 if pixels <= 1024 else 256
+    wide = [(rule, 64, 4), (rule, 128, 8), (2 * rule, 64, 8), (rule // 2, 128, 4)]
+    return _distinct(
+        Tiles(_power(outputs, 16, rows), _power(pixels, 16, columns), channels, together, warps, 3)
+        for columns, rows, warps in wide
+    )
+
+
+def weight_grad_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: int) -> list[Tiles]:
+    """For the gradients of the weight and the gate; arguments as for :func:`conv_tiles`."""
+    choices = [(64, 64, 4), (64, 128, 8), (128, 64, 8), (128, 128, 8)]
+    return _distinct(
+        Tiles(_power(outputs, 16, rows), _power(pixels, 16, 128 // size), *_columns(inputs, taps, columns), warps, 3)
+        for rows, columns, warps in choices
+    )
+
+
+def pick(key: Hashable, candidates: list[Tiles], launch: Callable[[Tiles], _Result]) -> _Result:
+    """``launch`` with the first of ``candidates``; with MMCGC_TRITON_AUTOTUNE=1, with the quickest.
+
+    The search times each candidate once for every ``key`` and process.  Which one wins can differ between processes,
+    and with it the rounding of the results: that is why it must be asked for.
+    """
+    best = _found.get(key)
+    if best is None and _searching():
+        best = _found[key] = min(candidates, key=lambda tiles: _milliseconds(lambda: launch(tiles)))
+    return launch(best or candidates[0])
+
+
+def _searching() -> bool:
+    """Nothing is timed while a CUDA graph is captured."""
+    wanted = os.environ.get(AUTOTUNE) == '1' and torch.cuda.is_available()
+    return wanted and not torch.cuda.is_current_stream_capturing()
+
+
+def _milliseconds(launch: Callable[[], object]) -> float:
+    from triton.runtime.errors import OutOfResources
+    from triton.testing import do_bench
+
+    try:
+        return do_bench(launch, warmup=10, rep=50, return_mode='median')
+    except OutOfResources:
+        return float('inf')
+
+
+def _power(value: int, low: int, high: int) -> int:
+    """The least power of two that holds ``value``, within bounds."""
+    return max(low, min(high, 1 << (value - 1).bit_length()))
+
+
+def _columns(channels: int, taps: int, most: int) -> tuple[int, int]:
+    """Channels and taps of a tile: one tap of 32 channels or more, or as many taps as make up 32."""
+    wide = _power(channels, 1, most)
+    together = 1 if wide >= 32 else _power(taps, 1, 32 // wide)
+    return max(wide, 16 // together), together
+
+
+def _distinct(tiles) -> list[Tiles]:
+    return list(dict.fromkeys(tiles))

@@ -1,0 +1,108 @@
+"""The Triton kernels compile for GPUs that are not there, and the rule's tiles keep their sums in registers."""
+
+import re
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmcgc.ops import triton_conv
+
+triton = pytest.importorskip('triton', reason='Triton is not installed')
+from triton.backends.compiler import GPUTarget  # noqa: E402
+
+# in, out, kernel, input, stride, padding
+LAYERS = {
+    'stem': (3, 64, 7, 224, 2, 3),
+    '56x56': (64, 64, 3, 56, 1, 1),
+    '28x28': (128, 128, 3, 28, 1, 1),
+    'halving': (256, 256, 3, 28, 2, 1),
+    '7x7': (512, 512, 3, 7, 1, 1),
+    'cifar': (16, 16, 3, 32, 1, 1),
+}
+DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'tf32': torch.float32, 'ieee': torch.float32}
+
+
+class Target:
+    """A driver without a device: enough to compile, not to launch."""
+
+    def __init__(self, capability):
+        self.capability = capability
+
+    def get_current_target(self):
+        return GPUTarget('cuda', self.capability, 32)
+
+    def get_current_device(self):
+        return 0
+
+    def get_current_stream(self, device):
+        return 0
+
+
+class Compiler:
+    """Stands in for a kernel: a launch compiles it for its arguments and keeps the binary."""
+
+    def __init__(self, kernel, binaries):
+        self.kernel, self.binaries = kernel, binaries
+
+    def __getitem__(self, grid):
+        return lambda *args, **kwargs: self.binaries.append(self.kernel.warmup(*args, grid=grid, **kwargs))
+
+
+@pytest.fixture
+def binaries(monkeypatch, tmp_path):
+    from mmcgc.ops import triton_kernels
+
+    found = []
+    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
+    for name in ('gated_conv', 'gated_conv_weight_grad'):
+        kernel = getattr(triton_kernels, name)
+        monkeypatch.setattr(kernel, 'device_caches', defaultdict(kernel.create_binder))
+        monkeypatch.setattr(triton_kernels, name, Compiler(kernel, found))
+    return found
+
+
+def compile_layer(monkeypatch, layer, dtype, capability):
+    """Forward pass, gradient of the input and gradient of the weight, in this order."""
+    monkeypatch.setattr(triton.runtime.driver, '_active', Target(capability))
+    monkeypatch.setattr(triton_conv, '_precision', lambda: 'ieee' if dtype == 'ieee' else 'tf32')
+    c, o, k, size, stride, padding = LAYERS[layer]
+    out = (size + 2 * padding - k) // stride + 1
+    x, weight, grad = (torch.empty(shape, dtype=DTYPES[dtype]).contiguous(memory_format=torch.channels_last)
+                       for shape in [(2, c, size, size), (o, c, k, k), (2, o, out, out)])  # fmt: skip
+    gates, geometry = (torch.empty(2, c, k, k), torch.empty(2, o, k, k)), ([stride] * 2, [padding] * 2, [1, 1])
+    torch.ops.mmcgc.triton_conv(x, weight, *gates, None, *geometry)
+    torch.ops.mmcgc.triton_conv_backward(grad, x, weight, *gates, *geometry, layer != 'stem', True)
+
+
+def stack_bytes(binary, folder) -> int:
+    """Local memory of a thread: what did not fit its registers."""
+    tool = Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'
+    if not tool.exists():
+        pytest.skip('this Triton brings no cuobjdump')
+    (folder / 'kernel.cubin').write_bytes(binary.asm['cubin'])
+    usage = subprocess.run([tool, '-res-usage', folder / 'kernel.cubin'], capture_output=True, text=True, check=True)
+    return int(re.search(r'STACK:(\d+)', usage.stdout)[1])
+
+
+def test_compiles_without_a_device(monkeypatch, binaries, tmp_path):
+    compile_layer(monkeypatch, '7x7', 'bf16', 90)
+    assert len(binaries) == 3
+    for binary in binaries:
+        assert 'wgmma' in binary.asm['ptx']
+        assert stack_bytes(binary, tmp_path) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('capability', [80, 90])
+@pytest.mark.parametrize('dtype', DTYPES)
+@pytest.mark.parametrize('layer', LAYERS)
+def test_every_kernel_compiles_and_fits(monkeypatch, binaries, tmp_path, layer, dtype, capability):
+    compile_layer(monkeypatch, layer, dtype, capability)
+    phases = LAYERS[layer][4] ** 2 if layer != 'stem' else 0
+    assert len(binaries) == 2 + phases
+    for binary in binaries:
+        assert dtype == 'ieee' or 'mma' in binary.asm['ptx']
+        assert stack_bytes(binary, tmp_path) == 0
