@@ -45,7 +45,16 @@ class ClassKernels:
     @property
     def share(self) -> float:
         """The share of the K (K - 1) ordered pairs of different classes whose difference is positive."""
-        return float((self.difference[~np.eye(len(self.intra), dtype=bool)] > 0).mean())
+        return float((self.difference[self._pairs] > 0).mean())
+
+    @property
+    def ratio(self) -> float:
+        """Inter-class over intra-class distance, averaged over these pairs."""
+        return float((self.inter / self.intra[:, None])[self._pairs].mean())
+
+    @property
+    def _pairs(self) -> np.ndarray:
+        return ~np.eye(len(self.intra), dtype=bool)
 
 
 def measure_class_kernels(

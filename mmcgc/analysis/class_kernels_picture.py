@@ -34,17 +34,19 @@ def draw_distances(results: dict[str, ClassKernels], layer: str, path: str | Pat
 
 def _matrix(figure: Figure, axes: Axes, result: ClassKernels) -> None:
     shown = np.where(np.eye(len(result.intra), dtype=bool), np.nan, result.difference)
-    limit = np.nanmax(np.abs(shown))
-    image = axes.imshow(shown, cmap=DIVERGING, vmin=-limit, vmax=limit)
+    unit = 10.0 ** np.floor(np.log10(max(np.nanmax(np.abs(shown)), 1e-30)))
+    limit = np.nanmax(np.abs(shown)) / unit
+    image = axes.imshow(shown / unit, cmap=DIVERGING, vmin=-limit, vmax=limit)
     axes.set_facecolor('0.85')
     axes.set(xlabel='centre of class', ylabel='kernels of class')
-    figure.colorbar(image, ax=axes, shrink=0.8, label='inter-class - intra-class distance (L2, units of the weight)')
+    scale = '' if unit == 1 else f', in {unit:g}'
+    figure.colorbar(image, ax=axes, shrink=0.8, label=f'inter-class - intra-class distance (L2{scale})')
     _name_ticks(axes, result, 'xy')
     if len(shown) <= NUMBERED:
-        for (row, column), value in np.ndenumerate(shown):
+        for (row, column), value in np.ndenumerate(shown / unit):
             if row != column:
                 colour = 'white' if abs(value) > 0.6 * limit else 'black'
-                axes.text(column, row, f'{value:.2g}', ha='center', va='center', fontsize=7, color=colour)
+                axes.text(column, row, f'{value:.1f}', ha='center', va='center', fontsize=8, color=colour)
 
 
 def _bars(axes: Axes, result: ClassKernels) -> None:
@@ -53,7 +55,7 @@ def _bars(axes: Axes, result: ClassKernels) -> None:
     axes.bar(at, result.intra, color=COLOURS[5], label='intra-class: mean distance to the own centre')
     axes.plot(at, np.nanmean(others, 1), 'o', color=COLOURS[1], label='inter-class: mean over the other centres')
     axes.plot(at, np.nanmin(others, 1), 'v', color=COLOURS[0], label='inter-class: nearest other centre')
-    axes.set(ylabel='L2 distance', ylim=(0, 1.35 * max(result.intra.max(), np.nanmean(others, 1).max())))
+    axes.set(ylabel='L2 distance', ylim=(0, 1.6 * max(result.intra.max(), np.nanmean(others, 1).max())))
     axes.legend(frameon=False, fontsize=8, loc='upper left')
     axes.spines[['top', 'right']].set_visible(False)
     _name_ticks(axes, result, 'x')
@@ -76,18 +78,19 @@ def draw_centres(result: ClassKernels, layer: str, path: str | Path) -> Path:
     kernels = (kernels - kernels.mean(0))[:SHOWN]
     pictures = [tiles(kernel) for kernel in kernels]
     limit = np.nanpercentile(np.abs(pictures), 99)
-    columns = min(4, len(pictures))
+    columns = min(5, len(pictures))
     rows = -(-len(pictures) // columns)
     height, width = pictures[0].shape
-    figure = Figure(figsize=(2.4 * columns + 0.8, (2.4 * height / width + 0.3) * rows + 0.6), layout='constrained')
-    figure.suptitle(f'Mean modulated kernel of each class in {layer}, minus the mean over the classes', fontsize=11)
+    figure = Figure(figsize=(2 * columns + 1.2, (2 * height / width + 0.35) * rows + 0.7), layout='constrained')
+    figure.suptitle(f'{layer}: mean modulated kernel of each class, minus the mean over the classes', fontsize=11)
     axes = figure.subplots(rows, columns, squeeze=False)
-    for ax in axes.flat:
+    for ax in axes.flat[len(pictures):]:
         ax.set_axis_off()
     for ax, picture, name in zip(axes.flat, pictures, result.classes, strict=False):
         image = ax.imshow(picture, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation='nearest')
+        ax.set(xticks=[], yticks=[])
         ax.set_title(name, fontsize=9)
-    figure.colorbar(image, ax=axes, shrink=0.7, label='weight x gate, difference (units of the weight)')
+    figure.colorbar(image, ax=axes, aspect=30, fraction=0.03, pad=0.01, label='difference of weight x gate')
     figure.supxlabel('input channels, each tile one kernel', fontsize=9)
     figure.supylabel('output channels', fontsize=9)
     return save(figure, path)

@@ -34,14 +34,16 @@ def analyze_gates(config: str, checkpoint: str, out: str, layer: str | None = No
         FileNotFoundError, ValueError: something given is missing or wrong; see the functions called.
     """
     out = check_picture(out)
-    results = {}
+    results, classes = {}, ()
     for title, weights in dict(trained=checkpoint, **({'random initial weights': None} if control else {})).items():
         trained = load_trained(config, weights, device, cfg_options, seed)
+        trained.classes = classes = classes or trained.classes
         ((name, module),) = pick_layers(trained.model, [layer] if layer else ()).items()
         results[title] = measure_class_kernels(trained, validation_loader(trained.cfg), name, module)
     draw_distances(results, name, out)
     kernels = draw_centres(results['trained'], name, out.with_name(f'{out.stem}-kernels{out.suffix}'))
     return f'{describe(results, name)}: {out}; mean kernel of each class: {kernels}'
+
 
 def validation_loader(cfg: Config):
     """The batches of the whole validation set."""
@@ -50,9 +52,11 @@ def validation_loader(cfg: Config):
         set_dataloader_defaults(cfg, no_pin_memory=True, no_persistent_workers=True)
         return Runner.build_dataloader(cfg.get('val_dataloader') or cfg.test_dataloader)
 
+
 def describe(results: dict[str, ClassKernels], layer: str) -> str:
     first = next(iter(results.values()))
-    shares = '; '.join(f'{title}: {result.share:.2%}' for title, result in results.items())
+    shares = '; '.join(f'{title} {result.share:.2%} (inter / intra {result.ratio:.2f} on average)'
+                       for title, result in results.items())
     pairs = len(first.classes) * (len(first.classes) - 1)
     return (f'Modulated kernels of {layer} over {first.counts.sum():,} samples of {len(first.classes)} classes, '
             f'share of the {pairs:,} pairs with inter-class > intra-class distance: {shares}')

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
+from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
@@ -96,7 +97,7 @@ def load_trained(config: str, checkpoint: str | None, device: str | None = None,
         model = build_network(cfg)
         names = _names(cfg)
         if checkpoint is None:
-            model.init_weights()
+            _initialise(model)
     if checkpoint:
         try:
             meta = load_checkpoint(model, checkpoint, map_location='cpu', strict=True).get('meta', {})
@@ -108,6 +109,17 @@ def load_trained(config: str, checkpoint: str | None, device: str | None = None,
         if getattr(module, 'inplace', False):
             module.inplace = False
     return Trained(Path(config).stem.split('_')[0], cfg, model.to(_device(device)), tuple(names))
+
+
+def _initialise(model: nn.Module) -> None:
+    """Random weights as training starts with them, without MMEngine's report on every parameter."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')
+    try:
+        model.init_weights()
+    finally:
+        logger.setLevel(level)
 
 
 def _names(cfg: Config) -> tuple[str, ...]:

@@ -59,6 +59,8 @@ def test_streaming_equals_the_direct_computation(layer, rows, budget, monkeypatc
     assert found.classes == ['0', '2', '5'] and list(found.counts) == [3, 3, 5]
     pairs = [inter[i, j] > intra[i] for i in range(3) for j in range(3) if i != j]
     assert found.share == pytest.approx(np.mean(pairs))
+    ratios = [inter[i, j] / intra[i] for i in range(3) for j in range(3) if i != j]
+    assert found.ratio == pytest.approx(np.mean(ratios), rel=1e-4)
 
 
 def test_memory_holds_a_block_of_the_kernels_of_few_images(monkeypatch):
