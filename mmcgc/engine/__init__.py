@@ -6,10 +6,14 @@ from .clips import ClipsHook, check_clips
 from .curves import CurvesHook
 from .gate_statistics import GateStatisticsHook
 from .inverse_sqrt import InverseSqrtLR
+from .loss_guard import LossGuardHook
 from .optim_constructor import GatedTSMOptimWrapperConstructor
+from .position_seed import PositionSeedHook
 from .resume_batches import ResumeBatchesHook
+from .safe_checkpoint import SafeCheckpointHook
 
 __all__ = [
     'BFloat16OptimWrapper', 'CheckpointMatchHook', 'ClipsHook', 'CurvesHook', 'GateStatisticsHook',
-    'GatedTSMOptimWrapperConstructor', 'InverseSqrtLR', 'ResumeBatchesHook', 'check_clips',
+    'GatedTSMOptimWrapperConstructor', 'InverseSqrtLR', 'LossGuardHook', 'PositionSeedHook', 'ResumeBatchesHook',
+    'SafeCheckpointHook', 'check_clips',
 ]

@@ -83,10 +83,12 @@ class CurvesHook(Hook):
         self.rows.append((iteration, iteration / len(runner.train_dataloader), name, float(value)))
 
     def _write(self) -> None:
-        with self.csv.open('w', newline='') as file:
+        part = self.csv.with_name(f'{self.csv.name}.part')
+        with part.open('w', newline='') as file:
             writer = csv.writer(file)
             writer.writerow(FIELDS)
             writer.writerows(self.rows)
+        part.replace(self.csv)  # a resumed run reads it: whole or not there
         plot_curves(self.rows, self.csv.with_suffix('.png'))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import master_only
-from mmengine.hooks import SyncBuffersHook
+from mmengine.hooks import CheckpointHook, SyncBuffersHook
 from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
 
@@ -18,6 +18,10 @@ from ..compat import widen_action_scores
 from .amp import enable_amp
 from .checkpoint_match import CheckpointMatchHook
 from .distributed import prepare_cpu_distributed
+from .loss_guard import LossGuardHook
+from .position_seed import PositionSeedHook
+from .safe_checkpoint import latest_checkpoint
+from .stop import clean_stop
 
 
 def train(config: str, *, work_dir: str | None = None, resume: str | None = None, amp: bool = False,
@@ -29,7 +33,8 @@ def train(config: str, *, work_dir: str | None = None, resume: str | None = None
     Args:
         config: Path of the config.
         work_dir: Where logs and checkpoints go; by default the config's, else ``work_dirs/<name of the config>``.
-        resume: A checkpoint to resume from, or ``'auto'`` for the latest one in ``work_dir``.
+        resume: A checkpoint to resume from, or ``'auto'`` for the latest one in ``work_dir``; where there is none yet,
+            the training starts as the config says.
         amp: Mixed precision: float16 with loss scaling on an accelerator, bfloat16 on the CPU.
         no_validate: Leave validation out.
         auto_scale_lr: Scale the learning rate by the real batch size over the config's ``base_batch_size``.
@@ -38,18 +43,27 @@ def train(config: str, *, work_dir: str | None = None, resume: str | None = None
         cfg_options: Overrides of the config, ``{'a.b': value}``.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
 
+    Checkpoints are written whole or not at all, and with a fixed seed a resumed run ends with the weights of an
+    uninterrupted one; for that, workers of the training data start anew in every epoch.
+
     Returns:
         The runner after training.
 
     Raises:
         FileNotFoundError: The config or a checkpoint is missing.
         ValueError: An option does not go with the config, or a checkpoint does not fit the model.
+        FloatingPointError: The loss is not finite; names the layer.
+        OSError: The disk is full; names the last good checkpoint.
+        SystemExit: Stopped by Ctrl-C (130) or SIGTERM (143).
     """
     cfg = load_config(config, work_dir, cfg_options, launcher)
     if no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if resume is not None:
-        cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
+    if resume == 'auto' or (resume is None and cfg.get('resume') and not cfg.get('load_from')):
+        latest = latest_checkpoint(cfg.work_dir)
+        cfg.resume, cfg.load_from = latest is not None, latest or cfg.get('load_from')
+    elif resume is not None:
+        cfg.resume, cfg.load_from = True, resume
     if amp:
         enable_amp(_section(cfg, 'optim_wrapper', '--amp'))
     if auto_scale_lr:
@@ -57,9 +71,14 @@ def train(config: str, *, work_dir: str | None = None, resume: str | None = None
     given = dict(seed=seed, deterministic=deterministic or None)
     cfg.randomness = {**(cfg.get('randomness') or dict(seed=None)), **{k: v for k, v in given.items() if v is not None}}
     set_dataloader_defaults(cfg, no_pin_memory, no_persistent_workers)
+    _section(cfg, 'train_dataloader', 'training').persistent_workers = False  # see PositionSeedHook
+    _write_checkpoints_safely(cfg)
     runner = build_runner(cfg, exact=cfg.get('resume', False))
     runner.register_hook(SyncBuffersHook())  # else each rank validates with running statistics of its own
-    runner.train()
+    runner.register_hook(LossGuardHook())
+    runner.register_hook(PositionSeedHook())
+    with clean_stop(runner):
+        runner.train()
     return runner
 
 
@@ -136,6 +155,14 @@ def set_dataloader_defaults(cfg: Config, no_pin_memory: bool = False, no_persist
             loader.pin_memory = False
         if no_persistent_workers or not loader.get('num_workers'):
             loader.persistent_workers = False
+
+
+def _write_checkpoints_safely(cfg: Config) -> None:
+    """Put :class:`SafeCheckpointHook` in the place of MMEngine's own hook, which by default saves every epoch."""
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    hook = hooks.get('checkpoint', ConfigDict(type='CheckpointHook', interval=1)) if hooks is not None else None
+    if hook is not None and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook):
+        hooks.checkpoint = dict(hook, type='mmcgc.SafeCheckpointHook')
 
 
 def build_runner(cfg: Config, exact: bool) -> Runner:

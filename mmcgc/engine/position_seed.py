@@ -1,0 +1,50 @@
+"""Random numbers that depend on the place in the training, not on what came before it."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from ..registry import HOOKS
+
+
+@HOOKS.register_module()
+class PositionSeedHook(Hook):
+    """Seeds Python, NumPy and PyTorch anew at each epoch, or at each iteration of an iteration-based training.
+
+    Checkpoints of MMEngine do not hold the state of the random numbers; with this hook they need not, and a resumed
+    run draws what an uninterrupted one would have drawn: by epoch, dropout and augmentation; by iteration, dropout.
+    Workers of the training data are seeded by the epoch as they start, so ``persistent_workers`` must be off for them
+    to follow.  The seeds come from the run's seed, the rank and the epoch or iteration.
+    """
+
+    priority = 'LOWEST'  # the last hook before the data loader, or the model, draws
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        if runner.seed is None or isinstance(runner.train_loop, IterBasedTrainLoop):
+            return
+        if runner.train_dataloader.num_workers:
+            runner.train_dataloader.worker_init_fn = partial(_seed_worker, runner.seed, get_rank(), runner.epoch)
+        seed_all(runner.seed, get_rank(), runner.epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        if runner.seed is not None and isinstance(runner.train_loop, IterBasedTrainLoop):
+            seed_all(runner.seed, get_rank(), runner.iter)
+
+
+def _seed_worker(seed: int, rank: int, position: int, worker: int) -> None:
+    seed_all(seed, rank, position, worker)
+
+
+def seed_all(*numbers: int) -> None:
+    """Seed Python, NumPy and PyTorch by non-negative numbers; other numbers give unrelated seeds."""
+    state = np.random.SeedSequence(numbers).generate_state(3)
+    random.seed(int(state[0]))
+    np.random.seed(state[1])
+    torch.manual_seed(int(state[2]))

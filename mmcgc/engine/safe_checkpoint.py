@@ -1,0 +1,106 @@
+"""Checkpoints that are whole or not there, whatever ends the training."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from ..registry import HOOKS
+
+
+@register_backend('mmcgc.whole_files')
+class WholeFileBackend(LocalBackend):
+    """MMEngine's local files, written beside their place (``NAME.part``) and then moved there in one step.
+
+    Raises:
+        OSError: The file cannot be written, because the disk is full for one; what was there before stays.
+    """
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        filepath = Path(filepath)
+        part = filepath.with_name(f'{filepath.name}.part')
+        filepath.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open('wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, filepath)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OSError(error.errno, f'{error.strerror} ({len(obj)} bytes)', str(filepath)) from error
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """MMEngine's CheckpointHook, which never leaves a half-written checkpoint, nor none where there was one.
+
+    MMEngine writes into the file that resuming looks for, and removes the checkpoint before it writes its successor:
+    with ``max_keep_ckpts=1`` a kill or a full disk in between costs the whole training.
+
+    Args:
+        As for CheckpointHook.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if self.backend_args is None and self.file_client_args is None and '://' not in str(self.out_dir):
+            self.backend_args = dict(backend='mmcgc.whole_files')
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        with _RemoveLast(self):
+            super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        with _RemoveLast(self):
+            super()._save_best_checkpoint(runner, metrics)
+
+
+class _RemoveLast:
+    """Stands in for a hook's file backend: puts removals off to the end, and drops them after an error."""
+
+    def __init__(self, hook: SafeCheckpointHook):
+        self.hook, self.backend, self.removals = hook, hook.file_backend, []
+
+    def __enter__(self) -> None:
+        self.hook.file_backend = self
+
+    def __exit__(self, kind, *_) -> None:
+        self.hook.file_backend = self.backend
+        best = getattr(self.hook, 'best_ckpt_path_dict', {None: getattr(self.hook, 'best_ckpt_path', None)})
+        current = {self.hook.last_ckpt, *best.values()}
+        for remove, path in self.removals if kind is None else ():
+            if path not in current:
+                remove(path)
+
+    def __getattr__(self, name: str):
+        if name in ('remove', 'rmtree'):
+            return lambda path: self.removals.append((getattr(self.backend, name), path))
+        return getattr(self.backend, name)
+
+
+def latest_checkpoint(work_dir: str | Path) -> str | None:
+    """The checkpoint that a training resumes from: the one that ``last_checkpoint`` names, wherever the folder is now.
+
+    Where a kill has left that note empty, it is the youngest ``epoch_*.pth`` or ``iter_*.pth``; None: there is none.
+
+    Raises:
+        FileNotFoundError: The note names a checkpoint that is gone.
+    """
+    work_dir = Path(work_dir)
+    note = work_dir / 'last_checkpoint'
+    name = note.read_text(encoding='utf-8').strip() if note.is_file() else ''
+    if '://' in name:
+        return name
+    if name:
+        found = [path for path in (Path(name), work_dir / Path(name).name) if path.exists()]
+        if not found:
+            raise FileNotFoundError(f'{note} names {name}, which is gone: name a checkpoint, --resume CHECKPOINT, or '
+                                    'delete that note to start anew')
+        return str(found[0])
+    whole = [path for kind in ('epoch', 'iter') for path in work_dir.glob(f'{kind}_*.pth')]
+    return str(max(whole, key=lambda path: path.stat().st_mtime)) if whole else None
