@@ -15,6 +15,7 @@ from itertools import product
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .operators import output_shape, register, result_format
 from .triton_axes import Axis, forward_axis, gradient_axes
@@ -25,6 +26,7 @@ from .views import frames_to_samples, has_2d_view
 _LEAST_TRITON, _LEAST_CAPABILITY = (3, 3), (8, 0)
 # A weight gradient's samples are shared among programs until there are as many as fill a large GPU several times.
 _PROGRAMS = 1024
+_MOST_TAPS = 32  # bits of the masks that tell which of them lie within the input
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -42,6 +44,8 @@ def can_run(x, weight, gate_in, gate_out, bias, stride, padding, dilation, group
         return f'it takes float32, float16 and bfloat16, got {", ".join(str(t.dtype) for t in tensors)}'
     if 0 in (*x.shape, *outputs):
         return f'there is nothing to compute: x is {tuple(x.shape)}'
+    if max(weight.shape[2:]) > _MOST_TAPS:
+        return f'it takes {_MOST_TAPS} taps along an axis, got a kernel {tuple(weight.shape[2:])}'
     if max(math.prod(x.shape[1:]), math.prod(outputs[1:]), weight.numel()) >= 2**31:
         return f'a sample and the weight must have fewer than 2^31 elements, got x {tuple(x.shape)}'
     return _no_device(x.device.type, x.device.index, x.dtype)
@@ -97,17 +101,17 @@ def triton_conv(
     """(B, C, H, W) -> (B, O, H', W')."""
     shape = output_shape(x, weight, stride, padding, dilation)
     h, w = (forward_axis(*axis) for axis in _axes(x, shape, weight, stride, padding, dilation))
-    x_last, weight, gate_in, gate_out = map(_last, (x, weight, gate_in, gate_out))
-    outputs, inputs, taps = len(weight), weight.shape[1], math.prod(weight.shape[2:])
-    strides = (taps * inputs, inputs, 1)
+    source, kernel = _aligned(x), _aligned(weight)
+    outputs, inputs, taps = len(kernel), kernel.shape[1], math.prod(kernel.shape[2:])
+    strides, factors = (taps * inputs, inputs, 1), (_factors(gate_in, inputs), _factors(gate_out, outputs))
 
     def write(out: Tensor) -> None:
-        candidates = conv_tiles(inputs, outputs, taps, h.count * w.count, x.element_size())
-        pick(('forward', h, w, weight.shape, x.dtype, x.device), candidates, lambda tiles: _gated_conv(
-            x_last, weight, strides, gate_in, gate_out, bias, out, h, w, tiles))  # fmt: skip
+        candidates = conv_tiles(inputs, outputs, taps, h.count * w.count, x.element_size(), _hopper(x))
+        pick(('forward', h, w, kernel.shape, x.dtype, x.device), candidates, lambda tiles: _gated_conv(
+            source, kernel, strides, *factors, bias, out, h, w, tiles))  # fmt: skip
 
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
-    return _written(y, write)
+    return _written(y, outputs, write)
 
 
 @torch.library.custom_op('mmcgc::triton_conv_backward', mutates_args=())
@@ -124,16 +128,20 @@ def triton_conv_backward(
     need_kernel: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight, gate_in and gate_out; an empty tensor stands for one that is not needed."""
-    grad, x_last, weight_last, *gates = map(_last, (grad, x, weight, gate_in, gate_out))
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    source, kernel = _aligned(x), _aligned(weight)
     axes = list(_axes(x, grad.shape, weight, stride, padding, dilation))
+    factors = _factors(gate_in, kernel.shape[1]), _factors(gate_out, len(kernel))
     grads = [x.new_empty(0) for _ in range(4)]
     if need_x:
-        grads[0] = _written(torch.empty_like(x), lambda out: _input_grad(grad, weight_last, *gates, out, axes))
+        out = torch.empty_like(x)
+        grads[0] = _written(out, kernel.shape[1], lambda dst: _input_grad(grad, kernel, *factors, dst, axes))
     if need_kernel:
-        parts = _weight_grad(grad, x_last, weight_last, *gates, axes)
-        for index, (part, like) in enumerate(zip(parts, (weight, gate_in, gate_out), strict=True), 1):
+        sums = _weight_grad(grad, source, kernel, *factors, axes)
+        for index, (t, like) in enumerate(zip(sums, (weight, gate_in, gate_out), strict=True), 1):
             if like is not None:
-                grads[index] = part.unflatten(1, weight.shape[2:]).movedim(-1, 1).to(like.dtype).contiguous()
+                t = t.unflatten(1, weight.shape[2:]).movedim(-1, 1)[:, : like.shape[1]]  # (O or B, C or O, KH, KW)
+                grads[index] = t.to(like.dtype).contiguous()
     return tuple(grads)
 
 
@@ -151,38 +159,63 @@ def _precision() -> str:
     return 'tf32' if allowed else 'ieee'
 
 
+def _hopper(x: Tensor) -> bool:
+    """Whether products run on tensor cores of the kind that Hopper brought."""
+    half_or_tf32 = x.element_size() == 2 or _precision() == 'tf32'
+    return half_or_tf32 and x.is_cuda and torch.cuda.get_device_capability(x.device)[0] >= 9
+
+
 def _axes(x, y_shape, weight, stride, padding, dilation):
     """The arguments of :func:`forward_axis` for both axes."""
     return zip(x.shape[2:], y_shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
 
 
-def _last(t: Tensor | None) -> Tensor | None:
-    return None if t is None else t.contiguous(memory_format=torch.channels_last)
+def _aligned(t: Tensor) -> Tensor:
+    """Channels-last, with zeros up to a multiple of four channels, for loads of 8 bytes or more."""
+    t = F.pad(t, (0, 0, 0, 0, 0, -t.shape[1] % 4)) if t.shape[1] % 4 else t
+    return t.contiguous(memory_format=torch.channels_last)
 
 
-def _written(out: Tensor, write: Callable[[Tensor], None]) -> Tensor:
-    """``out``, filled with what ``write`` puts into a channels-last tensor of its shape."""
-    last = out.is_contiguous(memory_format=torch.channels_last)
-    buffer = out if last else torch.empty_like(out, memory_format=torch.channels_last)
+def _factors(gate: Tensor | None, channels: int) -> Tensor | None:
+    """e^-gate as (B, taps, channels), whatever the layout of ``gate`` (B, C, KH, KW)."""
+    from . import triton_kernels
+
+    if gate is None:
+        return None
+    gate = F.pad(gate, (0, 0, 0, 0, 0, channels - gate.shape[1])).flatten(2)
+    out = torch.empty(len(gate), gate.shape[2], channels, dtype=torch.float32, device=gate.device)
+    triton_kernels.gate_factors[(_tiles(out.numel(), 1024),)](
+        gate, out, out.numel(), *gate.stride(), C=channels, T=gate.shape[2], BLOCK=1024
+    )
+    return out
+
+
+def _written(out: Tensor, channels: int, write: Callable[[Tensor], None]) -> Tensor:
+    """``out``, filled with the first of the ``channels`` that ``write`` puts into a channels-last tensor."""
+    if out.shape[1] == channels and out.is_contiguous(memory_format=torch.channels_last):
+        write(out)
+        return out
+    shape = (len(out), channels, *out.shape[2:])
+    buffer = torch.empty(shape, dtype=out.dtype, device=out.device, memory_format=torch.channels_last)
     write(buffer)
-    return out if last else out.copy_(buffer)
+    return out.copy_(buffer[:, : out.shape[1]])
 
 
-def _gated_conv(source, weight, strides, gate_k, gate_n, bias, out, h: Axis, w: Axis, tiles: Tiles) -> None:
+def _gated_conv(source, weight, strides, factor_k, factor_n, bias, out, h: Axis, w: Axis, tiles: Tiles) -> None:
     """Launch; ``strides`` are the weight's over the outputs, taps and inputs of this launch."""
     from . import triton_kernels
 
     inputs, outputs = source.shape[1], out.shape[1]
     programs = len(source) * _tiles(outputs, tiles.rows) * _tiles(h.count * w.count, tiles.pixels)
     triton_kernels.gated_conv[(programs,)](
-        source, weight, gate_k, gate_n, bias, out, h, w, *strides,
+        source, weight, factor_k, factor_n, bias, out, h, w, *strides,
         K=inputs, N=outputs, T=math.prod(weight.shape[2:]), KW=weight.shape[3], NH=h.taps, NW=w.taps,
         BN=tiles.rows, BP=tiles.pixels, BC=tiles.channels, BT=tiles.taps,
         PRECISION=_precision(), FAST=not _interpreted(), num_warps=tiles.warps, num_stages=tiles.stages,
     )  # fmt: skip
 
 
-def _input_grad(grad, weight, gate_in, gate_out, out, axes) -> None:
+def _input_grad(grad, weight, factor_in, factor_out, out, axes) -> None:
     """Fill ``out``: the forward kernel with inputs and outputs swapped, once for each class of pixels."""
     (outputs, inputs), taps = weight.shape[:2], math.prod(weight.shape[2:])
     phases = list(product(*(gradient_axes(*axis) for axis in axes)))
@@ -192,14 +225,14 @@ def _input_grad(grad, weight, gate_in, gate_out, out, axes) -> None:
     def launch(tiles: Tiles) -> None:
         for h, w in phases:
             if h.taps and w.taps:
-                _gated_conv(grad, weight, (1, inputs, taps * inputs), gate_out, gate_in, None, out, h, w, tiles)
+                _gated_conv(grad, weight, (1, inputs, taps * inputs), factor_out, factor_in, None, out, h, w, tiles)
 
     h, w = phases[0]
-    candidates = conv_tiles(outputs, inputs, taps, h.count * w.count, grad.element_size())
+    candidates = conv_tiles(outputs, inputs, taps, h.count * w.count, grad.element_size(), _hopper(grad))
     pick(('input', h, w, weight.shape, grad.dtype, grad.device), candidates, launch)
 
 
-def _weight_grad(grad, x, weight, gate_in, gate_out, axes) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _weight_grad(grad, x, weight, factor_in, factor_out, axes) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """(O, T, C), and where there is such a gate (B, T, C) and (B, T, O), in float32."""
     from . import triton_kernels
 
@@ -218,11 +251,11 @@ def _weight_grad(grad, x, weight, gate_in, gate_out, axes) -> tuple[Tensor, Tens
 
         parts = (
             empty(splits, outputs, taps, inputs),
-            None if gate_in is None else empty(rows, batch, taps, inputs),
-            None if gate_out is None else empty(columns, batch, taps, outputs),
+            None if factor_in is None else empty(rows, batch, taps, inputs),
+            None if factor_out is None else empty(columns, batch, taps, outputs),
         )
         triton_kernels.gated_conv_weight_grad[(programs * splits,)](
-            x, grad, weight, gate_in, gate_out, *parts, batch, run_length, h, w,
+            x, grad, weight, factor_in, factor_out, *parts, batch, run_length, h, w,
             C=inputs, N=outputs, T=taps, KW=weight.shape[3],
             BN=tiles.rows, BP=tiles.pixels, BC=tiles.channels, BT=tiles.taps, ONE=pixels <= tiles.pixels,
             PRECISION=_precision(), FAST=not _interpreted(), num_warps=tiles.warps, num_stages=tiles.stages,

@@ -9,12 +9,36 @@ Offsets into a whole batch are 64 bits wide, those within one sample 32.
 The axis over which a tile's product sums is BT taps by BC channels: one tap where channels are many, several where
 they are few, so that a stem of 3 channels wastes a quarter of each product instead of 13 parts in 16.  With BT = 1
 whatever depends on the tap is a scalar, otherwise a vector, to which ``_row`` and ``_column`` give its axis.
+
+Gates come as factors: 1 / (1 + e^-a e^-b) is the sigmoid of a + b, so that exponentials are taken once of each term
+and an element of a sample's kernel costs one product and one reciprocal.
 """
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
+
+
+@triton.jit
+def gate_factors(gate, out, size, stride_b, stride_c, stride_t, C: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr):
+    """out (B, T, C) = e^-gate, float32.  Terms beyond +-86 count as 86, so that no factor overflows; NaN stays NaN."""
+    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    mask = index < size
+    c, t, b = index % C, index // C % T, index // (C * T)
+    term = tl.load(gate + b * stride_b + c * stride_c + t * stride_t, mask, 0).to(tl.float32)
+    power = tl.clamp(term * -1.4426950408889634, -125.0, 125.0, propagate_nan=tl.PropagateNan.ALL)
+    tl.store(out + index, tl.exp2(power), mask)
+
+
+@triton.jit
+def _gate(factor, FAST: tl.constexpr):
+    """1 / (1 + factor); FAST: in one instruction, good to one unit in the last place, where the division takes nine."""
+    if FAST:
+        return tl.inline_asm_elementwise(
+            'rcp.approx.ftz.f32 $0, $1;', '=f,f', [1 + factor], dtype=tl.float32, is_pure=True, pack=1
+        )
+    return 1 / (1 + factor)
 
 
 @triton.jit
@@ -28,50 +52,32 @@ def _column(value, BT: tl.constexpr):
 
 
 @triton.jit
-def _factor(pointers, mask):
-    """e^-term: as 1 / (1 + e^-a e^-b) is the sigmoid of a + b, exponentials are taken of rows and columns alone.
-
-    Terms beyond +-86 count as 86, so that no factor overflows; NaN stays NaN.
-    """
-    power = tl.load(pointers, mask, 0).to(tl.float32) * -1.4426950408889634
-    return tl.exp2(tl.clamp(power, -125.0, 125.0, propagate_nan=tl.PropagateNan.ALL))
+def _inside(position, size):
+    """0 <= position < size, in one comparison."""
+    return position.to(tl.uint32, bitcast=True) < size
 
 
 @triton.jit
-def _gate(factor, FAST: tl.constexpr):
-    """1 / (1 + factor), not below 2^-60.
-
-    FAST: from one reciprocal for two elements, 1 / a = b / (a b), for reciprocals are what gating waits for.
-    """
-    bounded = tl.minimum(1 + factor, 1152921504606846976.0, propagate_nan=tl.PropagateNan.ALL)
-    if FAST:
-        return tl.inline_asm_elementwise(
-            '{ .reg .f32 t; mul.f32 t, $2, $3; rcp.approx.ftz.f32 t, t; mul.f32 $0, t, $3; mul.f32 $1, t, $2; }',
-            '=f,=f,f,f', [bounded], dtype=tl.float32, is_pure=True, pack=2,
-        )  # fmt: skip
-    return 1 / bounded
-
-
-@triton.jit
-def _source(u, v, i, j, h, w):
-    """Where pixel (u, v) reads through tap (i, j), and whether that lies within the source."""
-    di, dj = h.first + i * h.step, w.first + j * w.step
-    row, column = u * h.mul + di, v * w.mul + dj
-    inside = (row >= 0) & (row < h.size) & (column >= 0) & (column < w.size)
-    return (u * h.mul * w.size + v * w.mul) + (di * w.size + dj), inside
+def _within(pixel, axis, TAPS: tl.constexpr):
+    """Bit i: whether the pixel reads through tap i from within the source.  Later tests are one instruction each."""
+    bits = tl.zeros_like(pixel)
+    for i in tl.static_range(TAPS):
+        source = pixel * axis.mul + (axis.first + i * axis.step)
+        bits |= _inside(source, axis.size).to(tl.int32) << i
+    return bits
 
 
 @triton.jit
 def gated_conv(
-    src, weight, gate_k, gate_n, bias, dst, h, w, weight_n, weight_t, weight_k,
+    src, weight, factor_k, factor_n, bias, dst, h, w, weight_n, weight_t, weight_k,
     K: tl.constexpr, N: tl.constexpr, T: tl.constexpr, KW: tl.constexpr, NH: tl.constexpr, NW: tl.constexpr,
     BN: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, BT: tl.constexpr,
     PRECISION: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
     """``dst[b, p, n] = sum over taps and k of src[b, source(p, tap), k] * weight[n, tap, k] * gate``, plus the bias.
 
-    The forward pass, and with inputs and outputs swapped the gradient of x.  NH by NW taps take part.  The gated
-    weights are the left operand of the product: Hopper's wgmma takes that one from registers.
+    The forward pass, and with inputs and outputs swapped the gradient of x.  NH by NW taps take part, at most 32 each.
+    The gated weights are the left operand of the product: Hopper's wgmma takes that one from registers.
     """
     BK: tl.constexpr = BT * BC
     tiles_n: tl.constexpr = (N + BN - 1) // BN
@@ -85,10 +91,12 @@ def gated_conv(
     u, v = p // w.count, p % w.count
     mask_p, mask_n = p < h.count * w.count, n < N
     src += sample * h.size * w.size * K
-    if gate_k is not None:
-        gate_k += sample * T * K
-    if gate_n is not None:
-        gate_n += sample * T * N
+    pixel = (u * h.mul * w.size + v * w.mul) * K
+    rows, columns = tl.where(mask_p, _within(u, h, NH), 0), _within(v, w, NW)
+    if factor_k is not None:
+        factor_k += sample * T * K
+    if factor_n is not None:
+        factor_n += sample * T * N
 
     acc = tl.zeros((BN, BP), tl.float32)
     for block in range(blocks_t * blocks_k):
@@ -98,32 +106,35 @@ def gated_conv(
         else:
             slot = block * BT + tl.arange(0, BK) // BC
             k = tl.arange(0, BK) % BC
-        mask_t = slot < NH * NW
-        mask_k = (k < K) & mask_t
         i, j = slot // NW, slot % NW
         tap = (h.tap + i * h.tap_step) * KW + w.tap + j * w.tap_step
+        mask_t = slot < NH * NW
+        mask_k = (k < K) & mask_t
         factor = tl.full((1, 1), 1, tl.float32)
-        if gate_k is not None:
-            factor *= _factor(gate_k + tap * K + k, mask_k)[None, :]
-        if gate_n is not None:
-            factor *= _factor(gate_n + _row(tap, BT) * N + n[:, None], mask_n[:, None] & _row(mask_t, BT))
+        if factor_k is not None:
+            factor *= tl.load(factor_k + tap * K + k, mask_k, 0)[None, :]
+        if factor_n is not None:
+            factor *= tl.load(factor_n + _row(tap, BT) * N + n[:, None], mask_n[:, None] & _row(mask_t, BT), 0)
         at = n[:, None] * weight_n + _row(tap, BT) * weight_t + k[None, :] * weight_k
         kernel = tl.load(weight + at, mask_n[:, None] & mask_k[None, :], 0).to(tl.float32)  # (BN, BK)
-        kernel *= _gate(tl.broadcast_to(factor, (BN, BK)), FAST)
-        pixel, inside = _source(u[None, :], v[None, :], _column(i, BT), _column(j, BT), h, w)
-        values = tl.load(src + pixel * K + k[:, None], inside & mask_p[None, :] & mask_k[:, None], 0)  # (BK, BP)
+        kernel *= _gate(factor, FAST)
+        shift = ((h.first + i * h.step) * w.size + w.first + j * w.step) * K
+        mask = ((rows[None, :] >> _column(i, BT)) & (columns[None, :] >> _column(j, BT)) & 1) != 0
+        if BT > 1 or K % BC != 0:
+            mask &= mask_k[:, None]
+        values = tl.load(src + (pixel[None, :] + (_column(shift, BT) + k[:, None])), mask, 0)  # (BK, BP)
         acc = tl.dot(kernel.to(values.dtype), values, acc, input_precision=PRECISION)
 
     if bias is not None:
         acc += tl.load(bias + n, mask_n, 0).to(tl.float32)[:, None]
     out = (h.offset + u * h.stride) * w.full + w.offset + v * w.stride
     dst += sample * h.full * w.full * N
-    tl.store(dst + out[None, :] * N + n[:, None], acc.to(dst.dtype.element_ty), mask_n[:, None] & mask_p[None, :])
+    tl.store(dst + (out[None, :] * N + n[:, None]), acc.to(dst.dtype.element_ty), mask_n[:, None] & mask_p[None, :])
 
 
 @triton.jit
 def gated_conv_weight_grad(
-    x, grad, weight, gate_in, gate_out, weight_part, in_part, out_part, samples, per_split, h, w,
+    x, grad, weight, factor_in, factor_out, weight_part, in_part, out_part, samples, per_split, h, w,
     C: tl.constexpr, N: tl.constexpr, T: tl.constexpr, KW: tl.constexpr,
     BN: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, BT: tl.constexpr, ONE: tl.constexpr,
     PRECISION: tl.constexpr, FAST: tl.constexpr,
@@ -153,42 +164,50 @@ def gated_conv_weight_grad(
     mask_r = (c < C) & mask_t
     mask = mask_n[:, None] & mask_r[None, :]
     at = (n[:, None] * T + _row(tap, BT)) * C + c[None, :]
-    kernel = tl.load(weight + at, mask, 0)  # (BN, BR)
-    i, j = _row(tap // KW, BT), _row(tap % KW, BT)
-    pixels = h.count * w.count
+    kernel = tl.load(weight + at, mask, 0).to(tl.float32)  # (BN, BR)
+    row_shift = _row(h.first + tap // KW * h.step, BT)
+    column_shift = _row(w.first + tap % KW * w.step, BT)
+    p = tl.arange(0, BP)
+    u_first, v_first = p // w.count, p % w.count
 
     total = tl.zeros((BN, BR), tl.float32)
     for index in range(split * per_split, min(samples, (split + 1) * per_split)):
         sample = tl.cast(index, tl.int64)
         factor = tl.full((1, 1), 1, tl.float32)
-        if gate_in is not None:
-            factor *= _factor(gate_in + sample * T * C + (tap * C + c), mask_r)[None, :]
-        if gate_out is not None:
-            mask_g = mask_n[:, None] & _row(mask_t, BT)
-            factor *= _factor(gate_out + sample * T * N + (_row(tap, BT) * N + n[:, None]), mask_g)
+        if factor_in is not None:
+            factor *= tl.load(factor_in + sample * T * C + (tap * C + c), mask_r, 0)[None, :]
+        if factor_out is not None:
+            mask_f = mask_n[:, None] & _row(mask_t, BT)
+            factor *= tl.load(factor_out + sample * T * N + (_row(tap, BT) * N + n[:, None]), mask_f, 0)
+        x_sample, grad_sample = x + sample * h.size * w.size * C, grad + sample * h.count * w.count * N
         acc = tl.zeros((BN, BR), tl.float32)
-        for start in range(0, BP if ONE else pixels, BP):
-            p = start + tl.arange(0, BP)
-            mask_p = p < pixels
-            pixel, inside = _source((p // w.count)[:, None], (p % w.count)[:, None], i, j, h, w)
-            mask_x = inside & mask_p[:, None] & mask_r[None, :]
-            values = tl.load(x + sample * h.size * w.size * C + (pixel * C + c[None, :]), mask_x, 0)  # (BP, BR)
-            mask_y = mask_p[None, :] & mask_n[:, None]
-            grads = tl.load(grad + sample * pixels * N + (p[None, :] * N + n[:, None]), mask_y, 0)  # (BN, BP)
+        u, v = u_first, v_first
+        for start in range(0, BP if ONE else h.count * w.count, BP):
+            row, column = u[:, None] * h.mul + row_shift, v[:, None] * w.mul + column_shift
+            mask_x = _inside(row, h.size) & _inside(column, w.size) & (u < h.count)[:, None]
+            if BT > 1 or C % BC != 0:
+                mask_x &= mask_r[None, :]
+            values = tl.load(x_sample + ((row * w.size + column) * C + c[None, :]), mask_x, 0)  # (BP, BR)
+            mask_y = (start + p < h.count * w.count)[None, :]
+            if N % BN != 0:
+                mask_y &= mask_n[:, None]
+            grads = tl.load(grad_sample + ((start + p)[None, :] * N + n[:, None]), mask_y, 0)  # (BN, BP)
             acc = tl.dot(grads, values, acc, input_precision=PRECISION)
-        gate = _gate(tl.broadcast_to(factor, (BN, BR)), FAST)
+            u, v = u + BP // w.count, v + BP % w.count
+            u, v = tl.where(v < w.count, u, u + 1), tl.where(v < w.count, v, v - w.count)
+        gate = _gate(factor, FAST)
         acc *= gate
         total += acc
-        acc *= kernel.to(tl.float32) * (1 - gate)  # the gradient of the sum of both terms
-        if gate_in is not None:
-            row = (tile_n * samples + sample) * T * C
-            tl.store(in_part + row + (tap * C + c), tl.sum(acc, 0), mask_r)
-        if gate_out is not None:
-            row = (tile_c * samples + sample) * T * N
+        acc = acc * (1 - gate) * kernel  # the gradient of the sum of both terms
+        if factor_in is not None:
+            row_at = (tile_n * samples + sample) * T * C
+            tl.store(in_part + row_at + (tap * C + c), tl.sum(acc, 0), mask_r)
+        if factor_out is not None:
+            row_at = (tile_c * samples + sample) * T * N
             if BT == 1:
-                tl.store(out_part + row + (tap * N + n), tl.sum(acc, 1), mask_n)
+                tl.store(out_part + row_at + (tap * N + n), tl.sum(acc, 1), mask_n)
             else:
                 t = block_t * BT + tl.arange(0, BT)
                 sums = tl.sum(tl.reshape(acc, (BN, BT, BC)), 2)  # (BN, BT)
-                tl.store(out_part + row + (t[None, :] * N + n[:, None]), sums, mask_n[:, None] & (t < T)[None, :])
+                tl.store(out_part + row_at + (t[None, :] * N + n[:, None]), sums, mask_n[:, None] & (t < T)[None, :])
     tl.store(weight_part + split.to(tl.int64) * N * T * C + at, total, mask)

@@ -25,31 +25,40 @@ class Tiles(NamedTuple):
     stages: int
 
 
-def conv_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: int) -> list[Tiles]:
+def conv_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: int, hopper: bool) -> list[Tiles]:
     """For the forward pass and the gradient of the input; the first is the rule of thumb.
+
+    The weights of a tile are gated once for all its pixels, so wide tiles are better, up to what registers hold: 64,
+    128 and, with Hopper's tensor cores, 256 pixels, for maps of up to 64, up to 1024, and more.
 
     Args:
         inputs, outputs: channels that the kernel sums over, and that it writes.
         taps: elements of the kernel.
         pixels: of a sample that a launch writes.
         size: bytes of an element.
+        hopper: whether the products run on tensor cores that keep only their sums in registers.
     """
-    channels, together = _columns(inputs, taps, 128 // size)
-    rule = 64 if pixels <= 64 else 128 if pixels <= 1024 else 256
-    wide = [(rule, 64, 4), (rule, 128, 8), (2 * rule, 64, 8), (rule // 2, 128, 4)]
-    return _distinct(
-        Tiles(_power(outputs, 16, rows), _power(pixels, 16, columns), channels, together, warps, 3)
-        for columns, rows, warps in wide
-    )
+    rule = 64 if pixels <= 64 else 256 if pixels > 1024 and hopper else 128
+    tall = 128 if pixels > 64 and outputs > 64 else 64
+    sides = [(tall, rule), (192 - tall, rule), (tall, rule // 2), (64, 128)]
+    fitted = dict.fromkeys((_power(outputs, 16, rows), _power(pixels, 16, wide)) for rows, wide in sides)
+    columns = _columns(inputs, taps, 128 // size)
+    return [Tiles(rows, wide, *columns, warps=max(4, rows // 16), stages=3) for rows, wide in fitted]
 
 
 def weight_grad_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: int) -> list[Tiles]:
-    """For the gradients of the weight and the gate; arguments as for :func:`conv_tiles`."""
-    choices = [(64, 64, 4), (64, 128, 8), (128, 64, 8), (128, 128, 8)]
-    return _distinct(
-        Tiles(_power(outputs, 16, rows), _power(pixels, 16, 128 // size), *_columns(inputs, taps, columns), warps, 3)
-        for rows, columns, warps in choices
-    )
+    """For the gradients of the weight and the gate; arguments as for :func:`conv_tiles`.
+
+    Larger tiles than these do not fit: the sum over samples, one sample's gradient and the weight are in registers.
+    """
+    tall = 128 if pixels > 64 and outputs > 64 else 64
+    sides = [(tall, 64), (192 - tall, 64), (64, 128)]
+    fitted = dict.fromkeys((_power(outputs, 16, rows), *_columns(inputs, taps, wide)) for rows, wide in sides)
+    wide = _power(pixels, 16, 128 // size)
+    return [
+        Tiles(rows, wide, channels, together, warps=max(4, rows * channels * together // 1024), stages=3)
+        for rows, channels, together in fitted
+    ]
 
 
 def pick(key: Hashable, candidates: list[Tiles], launch: Callable[[Tiles], _Result]) -> _Result:
@@ -90,7 +99,3 @@ def _columns(channels: int, taps: int, most: int) -> tuple[int, int]:
     wide = _power(channels, 1, most)
     together = 1 if wide >= 32 else _power(taps, 1, 32 // wide)
     return max(wide, 16 // together), together
-
-
-def _distinct(tiles) -> list[Tiles]:
-    return list(dict.fromkeys(tiles))

@@ -60,11 +60,12 @@ def test_parity_in_the_interpreter():
         (dict(bias=torch.empty(6, dtype=torch.float64)), 'torch.float64'),
         (dict(kernel=(3, 3, 3), size=(4, 4, 4)), '(3, 3, 3)'),
         (dict(kernel=(3, 1, 1), size=(4, 4, 4), stride=(1, 2, 2)), '(3, 1, 1)'),
+        (dict(kernel=(1, 33), size=(8, 40)), '32 taps'),
         (dict(batch=0), 'nothing to compute'),
         (dict(x=torch.empty(2, 4, 2**15, 2**15, device='meta')), '2^31'),
         (dict(device='meta'), "'meta'"),
     ],
-    ids=['groups', 'combine', 'dtype', 'bias-dtype', '3d', 'strided-3d', 'empty', 'huge', 'device'],
+    ids=['groups', 'combine', 'dtype', 'bias-dtype', '3d', 'strided-3d', 'taps', 'empty', 'huge', 'device'],
 )
 def test_says_why_it_cannot_run(change, words, monkeypatch):
     reason = triton_conv.can_run(*arguments(**change))
@@ -149,7 +150,7 @@ def test_axes_forward_and_backward_join_the_same_pixels(data):
     (300, 7, 3, 100, 4),
 ])  # fmt: skip
 def test_tiles_are_few_and_fit_the_tensor_cores(tiles, inputs, outputs, taps, pixels, size):
-    found = tiles(inputs, outputs, taps, pixels, size)
+    found = tiles(inputs, outputs, taps, pixels, size, *([True] if tiles is triton_tiles.conv_tiles else []))
     assert 1 <= len(found) <= 4 and len(set(found)) == len(found)
     for tile in found:
         sides = (tile.rows, tile.pixels, tile.channels * tile.taps)
@@ -158,7 +159,7 @@ def test_tiles_are_few_and_fit_the_tensor_cores(tiles, inputs, outputs, taps, pi
 
 
 def test_few_channels_share_a_tile_with_several_taps():
-    stem = triton_tiles.conv_tiles(3, 64, 49, 12544, 2)[0]
+    stem = triton_tiles.conv_tiles(3, 64, 49, 12544, 2, True)[0]
     assert (stem.channels, stem.taps) == (4, 8)
 
 

@@ -149,19 +149,18 @@ def test_gradient_of_one_input_alone(wanted):
     compare(CASES[0], wanted=[wanted])
 
 
-@pytest.mark.parametrize('rows', [16, 64])
-@pytest.mark.parametrize('pixels', [16, 32])
+@pytest.mark.parametrize('rows, pixels', [(16, 32), (64, 16)])
 def test_any_tiles(monkeypatch, rows, pixels):
     """Several tiles along every axis, and runs of samples that the batch does not fill."""
     tiles = [triton_tiles.Tiles(rows, pixels, 16, 1, 4, 1)]
     monkeypatch.setattr(triton_conv, 'conv_tiles', lambda *_: tiles)
     monkeypatch.setattr(triton_conv, 'weight_grad_tiles', lambda *_: tiles)
     monkeypatch.setattr(triton_conv, '_PROGRAMS', 20)
-    compare((3, 18, 35, (1, 3), (5, 5), 1, 1, 1))
+    compare((3, 18, 20, (1, 2), (4, 5), 1, 0, 1))
 
 
 def test_same_result_every_time():
-    first, second = compare(CASES[4]), compare(CASES[4])
+    first, second = compare(CASES[0]), compare(CASES[0])
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -205,8 +204,9 @@ class Layer(nn.Module):
         return context_gated_conv(*tensors, *self.settings, backend='triton') * 2
 
 
-@pytest.mark.parametrize('dynamic', [False, True], ids=['static', 'dynamic'])
-@pytest.mark.parametrize('case', [CASES[4], CASES[25], CASES[35]], ids=name)
+@pytest.mark.parametrize(
+    'case, dynamic', [(CASES[25], False), (CASES[35], False), (CASES[0], True)], ids=['1d', 'frames', 'dynamic']
+)
 def test_compile_in_one_graph(case, dynamic):
     torch._dynamo.reset()
     compiled = torch.compile(Layer(case), fullgraph=True, backend='aot_eager', dynamic=dynamic)
