@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmcgc.ops import COMBINES
 
@@ -206,7 +207,7 @@ class ContextGate(nn.Module):
     def _interact(self, rows: Tensor) -> Tensor:
         """Mix channels within consecutive groups, the same way in each: (N*d, C) -> (N*d, O)."""
         grouped = rows.unflatten(1, (self.channel_groups, -1))  # (N*d, m, C/m)
-        return self.channel_interacting(grouped).flatten(1)
+        return F.linear(grouped, self.channel_interacting.weight).flatten(1)
 
     def _decode(self, name: str, rows: Tensor) -> Tensor:
         """(N*d, C) -> (B, C, *K), a kernel for each frame where there are frames."""

@@ -12,7 +12,7 @@ from torch import nn
 from mmcgc import CGConv2d, ContextGate
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'action'
-LEAVES = {path.stem: path for path in sorted(CONFIGS.rglob('*.py'))}
+LEAVES = {path.stem: path for path in sorted(CONFIGS.rglob('*sthv1*.py')) + sorted(CONFIGS.rglob('*kinetics*.py'))}
 # (times the learning rate, weight decay) as the TSM paper's code base has them, and mmaction2 after it
 FIRST_WEIGHT = WEIGHT = (1, True)
 NORM = (1, False)
