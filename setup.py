@@ -25,11 +25,9 @@ INSTALL = [
 ]
 ANALYSIS = ['fvcore>=0.1.5.post20221221', 'grad-cam>=1.3.7,<1.5', 'tensorboard>=2.12']  # grad-cam 1.5: a second OpenCV
 TEXT = ['num2words>=0.5.13', 'sacrebleu>=2.3', 'sacremoses>=0.1', 'subword-nmt>=0.3.8']
-TESTS = ANALYSIS + TEXT + [
+EXPORT = ['onnx>=1.16', 'onnxruntime>=1.18', 'onnxscript>=0.3']
+TESTS = ANALYSIS + TEXT + EXPORT + [
     'hypothesis>=6.100',
-    'onnx>=1.16',
-    'onnxruntime>=1.18',
-    'onnxscript>=0.3',
     'packaging>=23',
     'pytest>=8,<10',
     'ruff>=0.15',
@@ -62,7 +60,7 @@ setup(
     python_requires='>=3.10,<3.14',
     packages=find_packages(include=['mmcgc', 'mmcgc.*']),
     install_requires=INSTALL,
-    extras_require={'analysis': ANALYSIS, 'text': TEXT, 'tests': TESTS, 'dev': DEV},
+    extras_require={'analysis': ANALYSIS, 'text': TEXT, 'export': EXPORT, 'tests': TESTS, 'dev': DEV},
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False,
 )

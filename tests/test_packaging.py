@@ -1,6 +1,7 @@
 """What a user meets before any of our code runs: README, requirements, wheel, model index."""
 
 import email.parser
+import os
 import re
 import shutil
 import stat
@@ -153,6 +154,36 @@ class TestWheel:
         assert f'mmcgc/.mim/{gone.relative_to(changed).as_posix()}' not in wheel_names(changed)
 
 
+class TestInstalled:
+    """From the wheel, in a folder of its own, far from the sources: what mim does with it."""
+
+    @pytest.fixture(scope='class')
+    def site(self, tree, tmp_path_factory) -> Path:
+        folder = tmp_path_factory.mktemp('site')
+        subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', folder,
+                        next(tree.glob('dist/*.whl'))], check=True, capture_output=True)
+        return folder
+
+    def run(self, site: Path, *command, cwd: Path) -> str:
+        environment = dict(os.environ, PYTHONPATH=str(site), CUDA_VISIBLE_DEVICES='-1', OMP_NUM_THREADS='1')
+        done = subprocess.run([sys.executable, *map(str, command)], cwd=cwd, env=environment, capture_output=True,
+                              text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout + done.stderr
+
+    def test_is_what_is_imported(self, site, tmp_path):
+        out = self.run(site, '-c', 'import mmcgc; print(mmcgc.__file__, mmcgc.__version__)', cwd=tmp_path)
+        assert out.split()[-2:] == [str(site / 'mmcgc/__init__.py'), mmcgc.__version__]
+
+    def test_trains_with_its_own_tools_and_configs(self, site, tmp_path):
+        mim = site / 'mmcgc/.mim'
+        out = self.run(site, mim / 'tools/train.py', mim / 'configs/quickstart/cgc-resnet20_1xb32-10e_digits.py',
+                       '--launcher', 'none', '--work-dir', tmp_path / 'run', '--cfg-options', 'train_cfg.max_epochs=1',
+                       'train_dataloader.dataset.indices=32', 'val_dataloader.dataset.indices=16',
+                       'model.backbone.depth=8', cwd=tmp_path)
+        assert 'accuracy/top1' in out and (tmp_path / 'run/epoch_1.pth').is_file()
+
+
 class TestRequirements:
     environments = {
         f'{python}-{machine}': dict(python_version=python, platform_machine=machine, sys_platform='linux', extra='')
@@ -194,7 +225,7 @@ class TestRequirements:
         assert len({str(requirement.specifier) for requirement in lock if 'opencv' in requirement.name}) == 1
 
     def test_extras(self, tree):
-        assert set(metadata(tree).get_all('Provides-Extra')) == {'analysis', 'text', 'tests', 'dev'}
+        assert set(metadata(tree).get_all('Provides-Extra')) == {'analysis', 'text', 'export', 'tests', 'dev'}
 
 
 def test_missing_mmcv_says_what_to_install():

@@ -23,10 +23,15 @@ class _ContextGated:
     """What the gated convolutions share; stands before an ``nn.ConvNd`` among the bases.
 
     ``_conv_forward`` is overridden rather than ``forward``, so that callers that change weight and bias on the fly
-    (mmcv's efficient_conv_bn_eval) keep the gate.
+    (mmcv's efficient_conv_bn_eval) keep the gate.  A subclass may name another ``gate_type``, which takes the arguments
+    of :class:`ContextGate` and gives the same two terms.
     """
 
+    gate_type = ContextGate
+
     def _add_gate(self, gate: dict | None, frames: int | None, backend: str | None) -> None:
+        if gate is not None and not isinstance(gate, dict):
+            raise TypeError(f'gate must be a dict of options, got {gate!r}; known are {", ".join(GATE_OPTIONS)}')
         options = dict(gate or {})
         unknown = sorted(set(options) - set(GATE_OPTIONS))
         if unknown:
@@ -35,7 +40,7 @@ class _ContextGated:
         if math.prod(self.kernel_size) == 1:
             return
         kernel = self.kernel_size[1:] if isinstance(self, nn.Conv3d) and frames is not None else self.kernel_size
-        self.gate = ContextGate(self.in_channels, self.out_channels, kernel, frames, **options)
+        self.gate = self.gate_type(self.in_channels, self.out_channels, kernel, frames, **options)
         self.gate.to(self.weight.device, self.weight.dtype)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,0 +1,53 @@
+"""Networks in a form that exporters take: tensors in, tensors out, no operator of our own."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+
+from .layers import CGConv1d, CGConv2d, CGConv3d
+from .models.translation import TranslationModel
+
+
+class _Recogniser(nn.Module):
+    """Scores (N, classes) of clips as mmaction2 takes them, (N, T, C, H, W) or (N, 1, C, T, H, W)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return self.model.extract_feat(clips, stage='head', test_mode=True)[0]
+
+
+class _Encoder(nn.Module):
+    """The encoded source (B, S, C) of tokens (B, S), padded with zeros."""
+
+    def __init__(self, model: TranslationModel) -> None:
+        super().__init__()
+        self.encoder = model.encoder
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.encoder(tokens)[0]
+
+
+def exportable(model: nn.Module) -> nn.Module:
+    """A copy of a network for ``torch.onnx.export``, ``torch.export.export`` and ``torch.jit.trace``, in eval mode.
+
+    Args:
+        model: A classifier of mmpretrain, a recogniser of mmaction2, a :class:`TranslationModel`, or any network that
+            maps tensors to tensors.
+
+    Returns:
+        A module from one tensor to one, whose gated convolutions are made of PyTorch's own operators: normalised images
+        (N, C, H, W) to scores, clips to scores, or tokens (B, S) to the encoded source (B, S, C).  Other networks stay
+        as they are but for their convolutions.
+    """
+    model = copy.deepcopy(model).eval()
+    for module in model.modules():
+        if isinstance(module, (CGConv1d, CGConv2d, CGConv3d)):
+            module.backend = 'portable'
+    if isinstance(model, TranslationModel):
+        return _Encoder(model)
+    return _Recogniser(model) if hasattr(model, 'cls_head') else model
