@@ -53,7 +53,7 @@ def test_only_the_gates_see_the_order_of_the_frames(name, model, batch):
     forth, back = ([sample.pred_score for sample in model.eval().test_step(
         dict(batch, inputs=[clip.flip(0) if flip else clip for clip in batch['inputs']]))] for flip in (False, True))
     difference = (torch.stack(forth) - torch.stack(back)).abs().max().item()
-    assert difference < 1e-6 if name == 'tsn' else difference > 1e-4
+    assert difference < 1e-6 if name == 'tsn' else difference > 1e-5
 
 
 def last_accuracy(work_dir: Path) -> float:
