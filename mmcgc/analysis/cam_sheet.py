@@ -54,8 +54,8 @@ def show_grad_cam(models: Sequence[tuple[str, str]], out: str, paths: Sequence[s
     draw = _draw_clips if columns[0][0].is_video else _draw_pictures
     save(draw(columns), out)
     names = ' and '.join(f'{trained.name} ({name})' for trained, name, *_ in columns)
-    what = 'clips' if columns[0][0].is_video else 'pictures'
-    return f'Grad-CAM++ of {names} on {len(columns[0][2])} {what}: {out}'
+    what, number = 'clip' if columns[0][0].is_video else 'picture', len(columns[0][2])
+    return f'Grad-CAM++ of {names} on {number} {what}{"s" * (number != 1)}: {out}'
 
 
 Columns = list[tuple[Trained, str, list[Sample], list[Look]]]

@@ -22,7 +22,7 @@ def draw_distances(results: dict[str, ClassKernels], layer: str, path: str | Pat
         layer: name of the layer.
         path: the picture to write.
     """
-    figure = Figure(figsize=(5.8 * len(results), 8.4), layout='constrained')
+    figure = Figure(figsize=(5.4 * len(results), 7.8), layout='constrained')
     figure.suptitle(f'Do the modulated kernels of {layer} gather by class?')
     axes = figure.subplots(2, len(results), squeeze=False, height_ratios=(2, 1))
     for (title, result), matrix, bars in zip(results.items(), *axes, strict=True):
@@ -34,8 +34,9 @@ def draw_distances(results: dict[str, ClassKernels], layer: str, path: str | Pat
 
 def _matrix(figure: Figure, axes: Axes, result: ClassKernels) -> None:
     shown = np.where(np.eye(len(result.intra), dtype=bool), np.nan, result.difference)
-    unit = 10.0 ** np.floor(np.log10(max(np.nanmax(np.abs(shown)), 1e-30)))
-    limit = np.nanmax(np.abs(shown)) / unit
+    limit = np.nanmax(np.abs(shown))
+    unit = 1 if 0.1 <= limit < 1000 else 10.0 ** np.floor(np.log10(max(limit, 1e-30)))
+    limit /= unit
     image = axes.imshow(shown / unit, cmap=DIVERGING, vmin=-limit, vmax=limit)
     axes.set_facecolor('0.85')
     axes.set(xlabel='centre of class', ylabel='kernels of class')
@@ -46,7 +47,8 @@ def _matrix(figure: Figure, axes: Axes, result: ClassKernels) -> None:
         for (row, column), value in np.ndenumerate(shown / unit):
             if row != column:
                 colour = 'white' if abs(value) > 0.6 * limit else 'black'
-                axes.text(column, row, f'{value:.1f}', ha='center', va='center', fontsize=8, color=colour)
+                digits = 1 if limit >= 1 else 2
+                axes.text(column, row, f'{value:.{digits}f}', ha='center', va='center', fontsize=8, color=colour)
 
 
 def _bars(axes: Axes, result: ClassKernels) -> None:

@@ -46,9 +46,9 @@ def show_gates(config: str, checkpoint: str, out: str, paths: Sequence[str] = ()
     rows = [row for sample in inputs for row in _rows(trained, sample, picked)]
     save(_draw(rows, list(picked), channels), out)
     changes = ', '.join(f'{name} {_change(rows, name):.3g}' for name in picked)
-    what = 'frames' if trained.is_video else 'pictures'
-    return (f'Gates of {trained.name} for {len(rows)} {what}; mean absolute difference from the first: {changes}: '
-            f'{out}')
+    what = 'frame' if trained.is_video else 'picture'
+    return (f'Gates of {trained.name} for {len(rows)} {what}{"s" * (len(rows) != 1)}; mean absolute difference from '
+            f'the first: {changes}: {out}')
 
 
 Row = tuple[str, np.ndarray, dict[str, np.ndarray]]  # title, picture, gates (O, C, *K) by layer
