@@ -32,6 +32,8 @@ TESTS = ANALYSIS + TEXT + EXPORT + [
     'pytest>=8,<10',
     'ruff>=0.15',
     'safetensors>=0.4',
+    # Triton's interpreter runs the GPU kernels on the CPU; a CUDA build of torch brings the version that it needs.
+    'triton>=3.2,<3.10; sys_platform == "linux" and platform_machine == "x86_64"',
 ]
 DEV = TESTS + ['build>=1', 'pytest-xdist>=3.5', 'timm>=1']
 

@@ -8,7 +8,6 @@ Triton launches on the current device, which the operators therefore make that o
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
 from collections.abc import Callable
@@ -52,12 +51,11 @@ def can_run(x, weight, gate_in, gate_out, bias, stride, padding, dilation, group
     return _no_device(x.device.type, x.device.index, x.dtype)
 
 
-@torch.compiler.assume_constant_result
 def _no_device(kind: str, index: int | None, dtype: torch.dtype) -> str | None:
-    if importlib.util.find_spec('triton') is None:
+    try:
+        import triton
+    except ImportError:
         return 'Triton is not installed: pip install triton'
-    import triton
-
     if tuple(int(part) for part in triton.__version__.split('.')[:2]) < _LEAST_TRITON:
         return f'it needs Triton {".".join(map(str, _LEAST_TRITON))} or later, got {triton.__version__}'
     if kind == 'cpu':
@@ -69,6 +67,10 @@ def _no_device(kind: str, index: int | None, dtype: torch.dtype) -> str | None:
     if torch.cuda.get_device_capability(index) < _LEAST_CAPABILITY:
         return f'it needs compute capability {_LEAST_CAPABILITY}, got {torch.cuda.get_device_capability(index)}'
     return None
+
+
+# What torch.compiler.assume_constant_result does; that function imports the whole compiler.
+_no_device._dynamo_marked_constant = True
 
 
 def run(

@@ -103,18 +103,20 @@ def gated_conv(
         if BT == 1:
             slot = block % blocks_t
             k = block // blocks_t * BC + tl.arange(0, BC)
+            mask_k, mask_g = k < K, mask_n[:, None]
         else:
             slot = block * BT + tl.arange(0, BK) // BC
             k = tl.arange(0, BK) % BC
-        mask_t = slot < NH * NW
-        mask_k = (k < K) & mask_t
-        i, j = tl.where(mask_t, slot, 0) // NW, slot % NW
+            mask_t = slot < NH * NW
+            mask_k, mask_g = (k < K) & mask_t, mask_n[:, None] & mask_t[None, :]
+            slot = tl.where(mask_t, slot, 0)
+        i, j = slot // NW, slot % NW
         tap = (h.tap + i * h.tap_step) * KW + w.tap + j * w.tap_step
         factor = tl.full((1, 1), 1, tl.float32)
         if factor_k is not None:
             factor *= tl.load(factor_k + tap * K + k, mask_k, 0)[None, :]
         if factor_n is not None:
-            factor *= tl.load(factor_n + _row(tap, BT) * N + n[:, None], mask_n[:, None] & _row(mask_t, BT), 0)
+            factor *= tl.load(factor_n + _row(tap, BT) * N + n[:, None], mask_g, 0)
         at = n[:, None] * weight_n + _row(tap, BT) * weight_t + k[None, :] * weight_k
         kernel = tl.load(weight + at, mask_n[:, None] & mask_k[None, :], 0).to(tl.float32)  # (BN, BK)
         kernel *= _gate(factor, FAST)
@@ -154,14 +156,15 @@ def gated_conv_weight_grad(
     tile_n, block_t, tile_c = pid % tiles_n, pid // tiles_n % blocks_t, pid // (tiles_n * blocks_t) % blocks_c
     split = pid // (tiles_n * blocks_t * blocks_c)
     n = tile_n * BN + tl.arange(0, BN)
+    mask_n = n < N
     if BT == 1:
         tap = block_t
         c = tile_c * BC + tl.arange(0, BC)
+        mask_r, mask_g = c < C, mask_n[:, None]
     else:
         tap = block_t * BT + tl.arange(0, BR) // BC
         c = tl.arange(0, BR) % BC
-    mask_n, mask_t = n < N, tap < T
-    mask_r = (c < C) & mask_t
+        mask_r, mask_g = (c < C) & (tap < T), mask_n[:, None] & (tap < T)[None, :]
     mask = mask_n[:, None] & mask_r[None, :]
     at = (n[:, None] * T + _row(tap, BT)) * C + c[None, :]
     kernel = tl.load(weight + at, mask, 0).to(tl.float32)  # (BN, BR)
@@ -177,8 +180,7 @@ def gated_conv_weight_grad(
         if factor_in is not None:
             factor *= tl.load(factor_in + sample * T * C + (tap * C + c), mask_r, 0)[None, :]
         if factor_out is not None:
-            mask_f = mask_n[:, None] & _row(mask_t, BT)
-            factor *= tl.load(factor_out + sample * T * N + (_row(tap, BT) * N + n[:, None]), mask_f, 0)
+            factor *= tl.load(factor_out + sample * T * N + (_row(tap, BT) * N + n[:, None]), mask_g, 0)
         x_sample, grad_sample = x + sample * h.size * w.size * C, grad + sample * h.count * w.count * N
         acc = tl.zeros((BN, BR), tl.float32)
         u, v = u_first, v_first

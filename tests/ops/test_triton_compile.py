@@ -10,7 +10,10 @@ import torch
 
 from mmcgc.ops import triton_conv
 
-triton = pytest.importorskip('triton', reason='Triton is not installed')
+problem = triton_conv._no_device('cpu', None, torch.float32)
+if problem is None or 'TRITON_INTERPRET' not in problem:
+    pytest.skip(problem or 'the interpreter compiles nothing', allow_module_level=True)
+triton = pytest.importorskip('triton')
 from triton.backends.compiler import GPUTarget  # noqa: E402
 
 # in, out, kernel, input, stride, padding
@@ -68,7 +71,8 @@ def binaries(monkeypatch, tmp_path):
 
 def compile_layer(monkeypatch, layer, dtype, capability):
     """Forward pass, gradient of the input and gradient of the weight."""
-    monkeypatch.setattr(triton.runtime.driver, '_active', Target(capability))
+    driver = triton.runtime.driver
+    monkeypatch.setattr(driver, '_active' if hasattr(driver, '_active') else 'active', Target(capability))
     monkeypatch.setattr(triton_conv, '_precision', lambda: 'ieee' if dtype == 'ieee' else 'tf32')
     monkeypatch.setattr(triton_conv, '_hopper', lambda _: dtype != 'ieee' and capability == 90)
     c, o, k, size, stride, padding = LAYERS[layer]

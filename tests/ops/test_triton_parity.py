@@ -4,8 +4,6 @@ The interpreter has to be asked for before Triton is imported, as ``test_triton.
 ``TRITON_INTERPRET=1 pytest tests/ops/test_triton_parity.py``.  Errors are relative to the largest magnitude expected.
 """
 
-import os
-
 import pytest
 import torch
 from helpers import assert_close
@@ -15,11 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmcgc.ops import context_gated_conv, functional, multiply_adds, triton_conv, triton_tiles
 
 GPU = torch.cuda.is_available()
-if not GPU and os.environ.get('TRITON_INTERPRET') != '1':
-    pytest.skip('interpreted in a process of its own, by test_triton.py', allow_module_level=True)
-pytest.importorskip('triton', reason='Triton is not installed')
-
 DEVICE = 'cuda' if GPU else 'cpu'
+problem = triton_conv._no_device(DEVICE, None, torch.float32)
+if problem is not None:
+    pytest.skip(f'{problem} (test_triton.py does, in a process of its own)', allow_module_level=True)
+
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
