@@ -6,10 +6,12 @@ Machines are shared and noisy: the arms take turns in one process, and every rat
 from __future__ import annotations
 
 import copy
+import importlib.util
 import itertools
 import platform
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -19,9 +21,9 @@ from torch import Tensor, nn
 from .markdown import markdown_table
 from .network import build_network, input_shape
 from .peak_memory import now, peak_bytes
-from .rivals import RIVALS, rival_backends
+from .rivals import RIVALS, CondConv, rival_backends
 
-ARMS = ('plain', 'mmcgc', *RIVALS)
+ARMS = ('plain', 'mmcgc', *RIVALS, 'condconv')
 PASSES = ('forward', 'step')
 TOLERANCE = 1e-4  # of the largest output, between the ways to run the same gated network in float32
 _VOCABULARY = 100
@@ -34,6 +36,7 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
 
     'plain' is the same network without gates, 'mmcgc' the library's choice, 'context' computes the gates without
     applying them, 'batch_as_groups' and 'unfold' (the authors' formulation) hold every sample's kernel in memory.
+    'condconv' has timm's layer in their place, where timm is installed and all gated layers are ``CGConv2d``.
 
     Args:
         config: path of a config with gates.
@@ -137,7 +140,11 @@ def _variants(module: nn.Module, arms: Sequence[str], inputs: tuple[Tensor, ...]
     for arm in arms:
         copied = copy.deepcopy(module)
         layers = _gated(copied)
-        if arm in RIVALS:
+        if arm == 'condconv':
+            if importlib.util.find_spec('timm') is None or any(not isinstance(layer, nn.Conv2d) for layer in layers):
+                continue
+            copied = _replaced(copied, layers)
+        elif arm in RIVALS:
             if any(not hasattr(layer, 'backend') or _needs_three_axes(layer) for layer in layers):
                 continue
             for layer in layers:
@@ -147,6 +154,15 @@ def _variants(module: nn.Module, arms: Sequence[str], inputs: tuple[Tensor, ...]
                 layer.gate = None
         variants[arm] = copied
     return variants
+
+
+def _replaced(module: nn.Module, layers: list[nn.Module]) -> nn.Module:
+    """``module`` with CondConv for its gated ``layers``."""
+    if module in layers:
+        return CondConv(module)
+    for name in [name for name, m in module.named_modules() if m in layers]:
+        module.set_submodule(name, CondConv(module.get_submodule(name)))
+    return module
 
 
 def _needs_three_axes(layer: nn.Module) -> bool:
@@ -161,7 +177,7 @@ def _place(t: Tensor, device: str, channels_last: bool) -> Tensor:
 @torch.no_grad()
 def _check_parity(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...]) -> None:
     outputs = {arm: _tensor(variant.eval()(*inputs)) for arm, variant in variants.items()
-               if arm not in ('plain', 'context')}
+               if arm not in ('plain', 'context', 'condconv')}
     for (one, a), (other, b) in itertools.pairwise(outputs.items()):
         error = float((a - b).abs().max() / a.abs().max())
         if not error < TOLERANCE:
@@ -217,4 +233,9 @@ def _run(module: nn.Module, inputs: tuple[Tensor, ...], which: str, bfloat16: bo
 
 
 def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if torch.device(device).type == 'cuda' else platform.processor() or 'CPU'
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    about = Path('/proc/cpuinfo')
+    lines = about.read_text().splitlines() if about.exists() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or 'CPU'

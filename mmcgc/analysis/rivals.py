@@ -1,6 +1,7 @@
-"""Other ways to run a gated convolution, for the benchmark: backends of :func:`mmcgc.ops.context_gated_conv`.
+"""What the benchmark sets beside a gated convolution: other ways to run it, and another layer.
 
-Each is a backend as ``mmcgc.ops`` has them, for two axes (and what :func:`~mmcgc.ops.views.to_2d` makes two of).
+The ways are backends of :func:`mmcgc.ops.context_gated_conv`, for two axes (and what :func:`~mmcgc.ops.views.to_2d`
+makes two of).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcgc.ops.functional import BACKENDS
@@ -69,3 +70,24 @@ def rival_backends() -> Iterator[None]:
     finally:
         for name in RIVALS:
             del BACKENDS[name]
+
+
+class CondConv(nn.Module):
+    """timm's conditionally parameterised convolution in the place of a gated one (Yang et al., 2019).
+
+    A kernel for each sample too, but a mixture of four, weighted by the sigmoid of a linear layer over the channels'
+    means.  It computes something else: a comparison of cost, not of outputs.
+    """
+
+    def __init__(self, conv: nn.Conv2d, experts: int = 4):
+        from timm.layers import CondConv2d
+
+        super().__init__()
+        self.route = nn.Linear(conv.in_channels, experts)
+        self.conv = CondConv2d(
+            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,
+            conv.groups, conv.bias is not None, experts,
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x, self.route(x.mean((2, 3))).sigmoid())

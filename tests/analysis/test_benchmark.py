@@ -1,6 +1,7 @@
 """The benchmark times what it says: rivals agree with the reference, arms are what their names say."""
 
 import csv
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import nn
 
 from mmcgc.analysis.benchmark import ARMS, benchmark, table
 from mmcgc.analysis.peak_memory import peak_bytes
-from mmcgc.analysis.rivals import RIVALS, rival_backends
+from mmcgc.analysis.rivals import RIVALS, CondConv, rival_backends
 from mmcgc.layers import CGConv2d
 from mmcgc.ops import context_gated_conv
 from mmcgc.ops.functional import BACKENDS
@@ -54,9 +55,17 @@ def test_context_arm_applies_no_gate_but_computes_it():
     assert layer.gate.decode_in.weight.grad is not None
 
 
+def test_condconv_has_the_shape_of_what_it_replaces():
+    pytest.importorskip('timm')
+    layer = CGConv2d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2, bias=True)
+    x = torch.randn(2, 4, 9, 7)
+    assert CondConv(layer)(x).shape == layer(x).shape
+
+
 def test_network_rows_and_table():
     rows = benchmark(DIGITS, batch=2, size=(28,), repeats=2)
-    assert [(r['pass'], r['arm']) for r in rows] == [(p, a) for p in ('forward', 'step') for a in ARMS]
+    arms = [arm for arm in ARMS if arm != 'condconv' or importlib.util.find_spec('timm')]
+    assert [(r['pass'], r['arm']) for r in rows] == [(p, a) for p in ('forward', 'step') for a in arms]
     plain = [r for r in rows if r['arm'] == 'plain']
     assert all(r['ratio'] == 1 for r in plain) and all(r['ms'] > 0 and r['ratio_p20'] <= r['ratio_p80'] for r in rows)
     assert table(rows).count('\n') == len(rows) + 3
