@@ -30,12 +30,13 @@ TESTS = ANALYSIS + TEXT + EXPORT + [
     'hypothesis>=6.100',
     'packaging>=23',
     'pytest>=8,<10',
+    'pytest-xdist>=3.5',
     'ruff>=0.15',
     'safetensors>=0.4',
     # Triton's interpreter runs the GPU kernels on the CPU; a CUDA build of torch brings the version that it needs.
     'triton>=3.2,<3.10; sys_platform == "linux" and platform_machine == "x86_64"',
 ]
-DEV = TESTS + ['build>=1', 'pytest-xdist>=3.5', 'timm>=1']
+DEV = TESTS + ['build>=1', 'timm>=1']
 
 
 class BuildWithMim(build_py):

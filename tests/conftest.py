@@ -1,5 +1,6 @@
 """A network and a data set small enough to train in seconds, through the tools, in a process of their own."""
 
+import os
 import subprocess
 import sys
 from collections import OrderedDict
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from helpers import ROOT, tool_environment
 from mmengine.registry import DefaultScope
 from PIL import Image
@@ -67,6 +69,13 @@ class DumpWeights(Hook):
         if runner.epoch == int(os.environ.get('BREAK_OFF_AT_EPOCH', -1)):
             raise KeyboardInterrupt
 """
+
+
+def pytest_configure(config):
+    """One thread for each of several processes that share the cores, and for what they start."""
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        os.environ.setdefault('OMP_NUM_THREADS', '1')
+        torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
 
 
 @pytest.fixture(scope='session')

@@ -1,0 +1,29 @@
+"""Draw what benchmark.py measured: networks or layers side by side, or the growth with batch or size."""
+
+import argparse
+
+from mmcgc.analysis.benchmark_picture import GROWTH, draw_growth, draw_points
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('csv', help='what benchmark.py --csv wrote')
+    parser.add_argument('--layers', action='store_true', help='the layers, rather than the networks')
+    parser.add_argument('--against', choices=GROWTH, help='a curve against this, of the networks')
+    parser.add_argument('--out', default='benchmark.png', help='the picture to write (default: %(default)s)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        if args.against:
+            print(draw_growth(args.csv, args.out, args.against))
+        else:
+            print(draw_points(args.csv, args.out, args.layers))
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f'error: {error}') from error
+
+
+if __name__ == '__main__':
+    main()
