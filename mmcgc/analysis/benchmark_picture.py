@@ -117,7 +117,8 @@ def _label(row: dict) -> str:
 
 
 def _spread(rows: list[dict]) -> list[list[float]]:
-    return [[max(0.0, r['ratio'] - r['ratio_p20']) for r in rows], [max(0.0, r['ratio_p80'] - r['ratio']) for r in rows]]
+    below = [max(0.0, row['ratio'] - row['ratio_p20']) for row in rows]
+    return [below, [max(0.0, row['ratio_p80'] - row['ratio']) for row in rows]]
 
 
 def _errors(axes: Axes, rows: list[dict], heights: list[float], arm: str) -> None:

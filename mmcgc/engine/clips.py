@@ -24,6 +24,8 @@ class ClipsHook(Hook):
 
     def _before_epoch(self, runner, mode: str = 'train') -> None:
         self.frames = clip_length(runner.model)
+        if self.frames is None:
+            return
         for pipeline in _pipelines(getattr(runner, f'{mode}_loop').dataloader.dataset):
             check_clips(runner.model, pipeline)
 

@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from ..compat import widen_action_scores
 from .amp import enable_amp
 from .checkpoint_match import CheckpointMatchHook
+from .clips import ClipsHook
 from .distributed import prepare_cpu_distributed
 from .loss_guard import LossGuardHook
 from .position_seed import PositionSeedHook
@@ -179,6 +180,8 @@ def build_runner(cfg: Config, exact: bool) -> Runner:
         raise ValueError(f'unknown layer in the model: {"; ".join(_unknown_layers(cfg.model))}') from error
     widen_action_scores()
     runner.register_hook(CheckpointMatchHook(exact))
+    if not any(isinstance(hook, ClipsHook) for hook in runner.hooks):
+        runner.register_hook(ClipsHook())
     return runner
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.image import imread
 from torch import nn
 
 from mmcgc.analysis.benchmark import ARMS, benchmark, table
+from mmcgc.analysis.benchmark_picture import draw_growth, draw_points, read_rows
 from mmcgc.analysis.peak_memory import peak_bytes
 from mmcgc.analysis.rivals import RIVALS, CondConv, rival_backends
+from mmcgc.analysis.translation_speed import append_csv
 from mmcgc.layers import CGConv2d
 from mmcgc.ops import context_gated_conv
 from mmcgc.ops.functional import BACKENDS
@@ -118,3 +121,42 @@ def test_command(tmp_path):
         rows = list(csv.DictReader(file))
     assert {row['arm'] for row in rows} == {'plain', 'mmcgc'} and all(row['input'] == '2x9x512' for row in rows)
     assert '| layer' in done.stdout
+
+
+@pytest.fixture(scope='module')
+def measured(tmp_path_factory):
+    """The CSV of two batches and of layers."""
+    path = tmp_path_factory.mktemp('measured') / 'rows.csv'
+    for options in (dict(batch=1), dict(batch=2), dict(batch=2, by_layer=True)):
+        append_csv(benchmark(DIGITS, size=(28,), repeats=1, arms=('plain', 'mmcgc', 'unfold'), **options), path)
+    return path
+
+
+@pytest.mark.parametrize('options, said', [
+    ([], '2 settings'), (['--layers'], '8 layers'), (['--against', 'batch'], '2 values of batch'),
+])
+def test_pictures(measured, options, said, tmp_path):
+    out = tmp_path / 'picture.png'
+    command = [sys.executable, 'tools/analysis/plot_benchmark.py', str(measured), '--out', str(out), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout and min(imread(out).shape[:2]) > 200
+
+
+def test_a_later_measurement_replaces_an_earlier_one(measured, tmp_path):
+    path = tmp_path / 'rows.csv'
+    text = measured.read_text()
+    path.write_text(text + ''.join(text.splitlines(keepends=True)[1:]))
+    assert len(read_rows(path)) == len(read_rows(measured)) == len(text.splitlines()) - 1
+
+
+@pytest.mark.parametrize('content, options, message', [
+    ('a,b\n1,2\n', {}, 'no rows of'), (None, dict(against='size'), '1 values of size'),
+], ids=['foreign', 'one-size'])
+def test_nothing_to_draw(measured, content, options, message, tmp_path):
+    if content is not None:
+        measured = tmp_path / 'rows.csv'
+        measured.write_text(content)
+    draw = draw_growth if options else draw_points
+    with pytest.raises(ValueError, match=message):
+        draw(measured, tmp_path / 'picture.png', **options)

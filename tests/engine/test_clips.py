@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers import ROOT
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, TRANSFORMS
 
-from mmcgc.engine import ClipsHook, check_clips
+from mmcgc.engine import ClipsHook, check_clips, launch
 
 GATED = dict(type='CGConv', num_segments=8)
 TSN = dict(type='Recognizer2D', backbone=dict(type='ResNet', depth=18),
@@ -104,3 +105,12 @@ def test_the_hook_counts_the_frames_of_every_video(stack):
     runner = runner_of(build(TSN), SimpleNamespace())
     hook.before_test_epoch(runner)
     hook.before_test_iter(runner, 0, dict(inputs=stack([torch.zeros(12, 3, 2, 2)] * 2)))
+
+
+def test_the_tools_check_configs_that_do_not_ask_for_it(tmp_path, own_scope):
+    config = ROOT / 'configs/quickstart/tsn-cgc-resnet10_1xb64-1x1x8-5e_moving-digits.py'
+    dataset = 'train_dataloader.dataset'
+    with pytest.raises(ValueError, match='num_clips=12'):
+        launch.train(str(config), work_dir=str(tmp_path), no_validate=True, cfg_options={
+            'custom_hooks': [], 'train_dataloader.num_workers': 0, f'{dataset}.num_clips': 8,
+            f'{dataset}.data_root': str(tmp_path), f'{dataset}.pipeline.1.num_clips': 12})

@@ -44,7 +44,7 @@ def test_parity_in_the_interpreter():
     """At least 40 cases; a failure shows the closing lines of the process."""
     parity = Path(__file__).with_name('test_triton_parity.py')
     done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', parity], cwd=ROOT,
+        [sys.executable, '-m', 'pytest', '-q', '-n', '0', '-p', 'no:cacheprovider', parity], cwd=ROOT,
         env=dict(os.environ, TRITON_INTERPRET='1', OMP_NUM_THREADS='1'), capture_output=True, text=True,
         timeout=1800,
     )  # fmt: skip

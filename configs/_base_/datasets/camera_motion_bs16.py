@@ -1,9 +1,11 @@
 # Clips that tools/data/make_camera_motion.py made.  No flip: it would turn left into right.
 opening, decoding = dict(type='DecordInit'), dict(type='DecordDecode')
-frames = dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=8)
+frames = dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=4)
+resizing = dict(type='Resize', scale=(72, 72), keep_ratio=False)
 packing = [dict(type='FormatShape', input_format='NCHW'), dict(type='PackActionInputs')]
-train_pipeline = [opening, frames, decoding, dict(type='RandomCrop', size=112), *packing]
-test_pipeline = [opening, dict(frames, test_mode=True), decoding, dict(type='CenterCrop', crop_size=112), *packing]
+train_pipeline = [opening, frames, decoding, resizing, dict(type='RandomCrop', size=64), *packing]
+test_pipeline = [
+    opening, dict(frames, test_mode=True), decoding, resizing, dict(type='CenterCrop', crop_size=64), *packing]
 
 data = dict(type='mmcgc.VideoDataset', data_prefix=dict(video='data/camera_motion'))
 loading = dict(batch_size=16, num_workers=2, persistent_workers=True)
