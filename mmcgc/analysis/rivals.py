@@ -55,7 +55,20 @@ def _batch_as_groups(x, weight, gate_in, gate_out, stride, padding, dilation, gr
 def _context_only(x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine) -> Tensor:
     """The plain convolution; the gate is computed, and differentiated, but not applied."""
     y = F.conv2d(x, weight, None, stride, padding, dilation, groups)
-    return torch.add(y, sum(t.sum() for t in (gate_in, gate_out) if t is not None), alpha=0)
+    return _Attached.apply(y, gate_in, gate_out)
+
+
+class _Attached(torch.autograd.Function):
+    """The first argument; gradients of zero go to the others, through all that they were computed with."""
+
+    @staticmethod
+    def forward(ctx, y: Tensor, *terms: Tensor | None) -> Tensor:
+        ctx.save_for_backward(*terms)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return grad, *(None if t is None else torch.zeros_like(t) for t in ctx.saved_tensors)
 
 
 RIVALS = {'unfold': _Rival(_unfolded), 'batch_as_groups': _Rival(_batch_as_groups), 'context': _Rival(_context_only)}

@@ -15,8 +15,8 @@ from torch import Tensor
 from .operators import output_shape, register, result_format
 from .views import to_2d
 
-# Of a tile's kernels, and of its activations, for each thread: what the outer caches hold.
-_TILE_BYTES = 4 << 20
+# Of a tile's kernels, and of its activations, for each thread: about its share of the second-level cache.
+_TILE_BYTES = 5 << 18
 
 
 def can_run(x: Tensor, *arguments) -> str | None:
@@ -46,43 +46,55 @@ def run(
 class _Walk:
     """The tiles of one convolution: W, G1, G2 laid out to broadcast into a tile's kernels, and the scratch for them.
 
-    Kernels are (n, g, m, c, *K) for n samples, g convolution groups, m output and c input channels of a group.
+    Kernels are (n, g, m, c, *K) for n samples, g convolution groups, m output and c input channels of a group.  Where
+    the kernel of one sample outweighs its activations they are channels-last, (n, g, m, *K, c): both terms then
+    broadcast along whole vectors, which is worth the change of layout.  ``axis`` is where c stands.
     """
 
-    def __init__(self, x, weight, gate_in, gate_out, groups, combine, y_shape):
-        self.batch, self.out, self.groups, self.combine = len(x), len(weight), groups, combine
-        self.samples, self.rows = self._plan(x, weight, y_shape)
+    def __init__(self, x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine, y_shape):
+        self.batch, self.out, self.groups, self.combine = len(x), len(weight) // groups, groups, combine
+        kernel, active = weight.numel(), x[0].numel() + math.prod(y_shape[1:])
+        self.samples, self.rows = self._plan(kernel, active, x.element_size())
+        last = self.samples == 1 and kernel > active and _onednn(x, weight, stride, padding, dilation, groups)
+        self.axis = -1 if last else 3
         terms = [t for t in (gate_in, gate_out) if t is not None]
         dtype = torch.promote_types(torch.float32, terms[0].dtype)
-        self.weight = weight.to(dtype).unflatten(0, (groups, -1))[None].contiguous()  # (1, g, O/g, c, *K)
+        self.weight = weight.unflatten(0, (groups, -1))[None].movedim(3, self.axis)  # (1, g, O/g, c, *K)
         self.a = self.b = None
         if gate_in is not None:
-            self.a = gate_in.to(dtype).unflatten(1, (groups, -1)).unsqueeze(2).contiguous()  # (B, g, 1, c, *K)
+            self.a = gate_in.to(dtype).unflatten(1, (groups, -1)).unsqueeze(2).movedim(3, self.axis).contiguous()
         if gate_out is not None:
-            self.b = gate_out.to(dtype).unflatten(1, (groups, -1)).unsqueeze(3).contiguous()  # (B, g, O/g, 1, *K)
-        self.scratch = self.weight.new_empty(self.samples, groups, self.rows, *self.weight.shape[3:])
+            self.b = gate_out.to(dtype).unflatten(1, (groups, -1)).unsqueeze(3).movedim(3, self.axis).contiguous()
+        self.odds = combine == 'sum' and len(terms) == 2 and _moderate(*terms)
+        if self.odds:
+            self.a, self.b = self.a.neg().exp_(), self.b.neg().exp_()
+        shape = (self.samples, groups, self.rows, *self.weight.shape[3:])
+        self.scratch = weight.new_empty(shape, dtype=dtype)
 
-    def _plan(self, x, weight, y_shape) -> tuple[int, int]:
-        """Samples and output channels a tile: several samples, or one sample and a part of its kernel."""
-        budget = torch.get_num_threads() * _TILE_BYTES // x.element_size()
-        kernel, active = weight.numel(), x[0].numel() + math.prod(y_shape[1:])
+    def _plan(self, kernel: int, active: int, itemsize: int) -> tuple[int, int]:
+        """Samples and output channels of a tile: several samples, or one sample and a part of its kernel."""
+        budget = torch.get_num_threads() * _TILE_BYTES // itemsize
         samples = max(1, min(self.batch, budget // max(kernel, active)))
         parts = 1 if samples > 1 or self.groups > 1 else -(-kernel // budget)
-        return samples, -(-(self.out // self.groups) // parts)
+        return samples, -(-self.out // parts)
 
-    def tiles(self) -> Iterator[tuple[slice, slice]]:
-        """Samples and output channels of one group; rows are cut only where there is one group."""
-        for j in range(0, self.out // self.groups, self.rows):
-            for i in range(0, self.batch, self.samples):
-                yield slice(i, min(i + self.samples, self.batch)), slice(j, min(j + self.rows, self.out // self.groups))
+    def parts(self) -> Iterator[tuple[slice, Tensor]]:
+        """Output channels of one group, which are cut only where there is one, and their weight (1, g, m, c, *K)."""
+        for j in range(0, self.out, self.rows):
+            rows = slice(j, min(j + self.rows, self.out))
+            yield rows, self.weight[:, :, rows].to(self.scratch.dtype).contiguous()
+
+    def tiles(self) -> Iterator[slice]:
+        """The samples of each tile."""
+        return (slice(i, min(i + self.samples, self.batch)) for i in range(0, self.batch, self.samples))
 
     def fold(self, t: Tensor) -> Tensor:
         """(n, C, *S) -> (1, n * C, *S): the samples become convolution groups."""
-        return t.reshape(1, -1, *t.shape[2:])
+        return t if len(t) == 1 else t.reshape(1, -1, *t.shape[2:])
 
     def channels(self, rows: slice) -> slice:
         """The output channels of ``rows``, over all groups."""
-        return rows if self.groups == 1 else slice(0, self.out)
+        return rows if self.groups == 1 else slice(0, self.out * self.groups)
 
     def gate(self, samples: slice, rows: slice) -> Tensor:
         """The gates of a tile, in the scratch: (n, g, m, c, *K)."""
@@ -91,14 +103,32 @@ class _Walk:
         b = None if self.b is None else self.b[samples, :, rows]
         if a is None or b is None:
             return out.copy_(b if a is None else a).sigmoid_()
-        if self.combine == 'sum':
+        if self.combine == 'sum' and not self.odds:
             return torch.add(a, b, out=out).sigmoid_()
         torch.mul(a, b, out=out)
+        if self.odds:
+            return out.add_(1).reciprocal_()
         return out if self.combine == 'factors' else out.sigmoid_()
 
     def kernels(self, gated: Tensor, dtype: torch.dtype) -> Tensor:
         """(n, g, m, c, *K) gated weights -> (n * g * m, c, *K) for a grouped convolution."""
-        return gated.flatten(0, 2).to(dtype)
+        return gated.to(dtype).movedim(self.axis, 3).flatten(0, 2)
+
+
+def _onednn(x: Tensor, weight: Tensor, stride, padding, dilation, groups: int) -> bool:
+    """Whether oneDNN convolves one sample; torch's own CPU convolution takes the gradient of contiguous weights only."""
+    chosen = torch._C._select_conv_backend(
+        x[:1], weight, None, stride, padding, dilation, False, [0] * len(stride), groups, None
+    )
+    return chosen == torch._C._ConvBackend.Mkldnn
+
+
+def _moderate(*terms: Tensor) -> bool:
+    """Whether sigmoid(a + b) may be taken as 1 / (1 + e^-a e^-b), which spares the exponential of each sum.
+
+    Beyond 40, the factors of terms of opposite sign would leave the range of float32.
+    """
+    return terms[0].device.type == 'cpu' and all(bool(t.abs().amax() < 40) for t in terms)
 
 
 @torch.library.custom_op('mmcgc::tiled_conv', mutates_args=())
@@ -119,14 +149,16 @@ def tiled_conv(
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
     if y.numel() == 0:
         return y
-    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, shape)
+    walk = _Walk(x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine, shape)
     conv = torch.conv2d if x.dim() == 4 else torch.conv3d
-    for samples, rows in walk.tiles():
-        n, channels = samples.stop - samples.start, walk.channels(rows)
-        kernels = walk.kernels(walk.gate(samples, rows).mul_(walk.weight[:, :, rows]), x.dtype)
-        offsets = None if bias is None else bias[channels].repeat(n)
-        out = conv(walk.fold(x[samples]), kernels, offsets, stride, padding, dilation, n * groups)
-        y[samples, channels] = out.view(n, -1, *shape[2:])
+    for rows, weights in walk.parts():
+        channels = walk.channels(rows)
+        for samples in walk.tiles():
+            n = samples.stop - samples.start
+            kernels = walk.kernels(walk.gate(samples, rows).mul_(weights), x.dtype)
+            offsets = None if bias is None else bias[channels].repeat(n)
+            out = conv(walk.fold(x[samples]), kernels, offsets, stride, padding, dilation, n * groups)
+            y[samples, channels] = out.view(n, -1, *shape[2:])
     return y
 
 
@@ -150,43 +182,48 @@ def tiled_conv_backward(
         kept = (t if t is not None and need else x.new_empty(0) for t, need in
                 ((x, need_x), (weight, need_kernel), (gate_in, need_kernel), (gate_out, need_kernel)))  # fmt: skip
         return tuple(torch.zeros_like(t) for t in kept)
-    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, grad.shape)
+    walk = _Walk(x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine, grad.shape)
     grad_x = torch.empty_like(x) if need_x else x.new_empty(0)
-    grad_w = torch.zeros_like(walk.weight)
+    grad_w = torch.empty_like(weight, memory_format=torch.contiguous_format)
     grad_a = None if walk.a is None else torch.empty_like(walk.a)
     grad_b = None if walk.b is None else torch.empty_like(walk.b)
+    times = combine != 'sum' and walk.a is not None and walk.b is not None
     gated, nd = torch.empty_like(walk.scratch), x.dim() - 2
-    for samples, rows in walk.tiles():
-        n, weights = samples.stop - samples.start, walk.weight[:, :, rows]
-        gate = walk.gate(samples, rows)  # (n, g, m, c, *K)
-        product = torch.mul(gate, weights, out=gated[:n, :, : rows.stop - rows.start])
-        dx, dk, _ = torch.ops.aten.convolution_backward(
-            walk.fold(grad[samples, walk.channels(rows)]), walk.fold(x[samples]), walk.kernels(product, x.dtype), None,
-            stride, padding, dilation, False, [0] * nd, n * groups, [need_x, need_kernel, False],
-        )  # fmt: skip
-        # Rows beyond the first tile's add to what it wrote.
+    for rows, weights in walk.parts():
+        # Parts beyond the first add to what it wrote.
         write = Tensor.copy_ if rows.start == 0 else Tensor.add_
-        if need_x:
-            write(grad_x[samples], dx.view(n, *x.shape[1:]))
-        if not need_kernel:
-            continue
-        dk = dk.contiguous().to(gate.dtype).view_as(gate)
-        if n == 1:
-            grad_w[:, :, rows].addcmul_(dk, gate)
-        else:
-            grad_w[:, :, rows] += torch.mul(dk, gate, out=product).sum(0, keepdim=True)
-        dk.mul_(weights)
-        if walk.combine != 'factors':
-            torch.ops.aten.sigmoid_backward.grad_input(dk, gate, grad_input=dk)
-        # dk is now the gradient of a + b, or of a * b.
-        times = walk.combine != 'sum' and walk.a is not None and walk.b is not None
-        if walk.a is not None:
-            write(grad_a[samples], (dk * walk.b[samples, :, rows] if times else dk).sum(2, keepdim=True))
-        if walk.b is not None:
-            grad_b[samples, :, rows] = (dk * walk.a[samples] if times else dk).sum(3, keepdim=True)
-    pairs = ((grad_w, weight), (grad_a, gate_in), (grad_b, gate_out))
-    return grad_x, *(g.reshape(t.shape).to(t.dtype) if need_kernel and g is not None else x.new_empty(0)
-                     for g, t in pairs)  # fmt: skip
+        part_w = torch.zeros_like(weights)
+        for samples in walk.tiles():
+            n = samples.stop - samples.start
+            gate = walk.gate(samples, rows)  # (n, g, m, c, *K)
+            product = torch.mul(gate, weights, out=gated[:n, :, : rows.stop - rows.start])
+            dx, dk, _ = torch.ops.aten.convolution_backward(
+                walk.fold(grad[samples, walk.channels(rows)]), walk.fold(x[samples]), walk.kernels(product, x.dtype),
+                None, stride, padding, dilation, False, [0] * nd, n * groups, [need_x, need_kernel, False],
+            )  # fmt: skip
+            if need_x:
+                write(grad_x[samples], dx.view(n, *x.shape[1:]))
+            if not need_kernel:
+                continue
+            dk = dk.unflatten(0, gate.shape[:3]).movedim(3, walk.axis).contiguous().to(gate.dtype)
+            if n == 1:
+                part_w.addcmul_(dk, gate)
+            else:
+                part_w += torch.mul(dk, gate, out=product).sum(0, keepdim=True)
+            dk.mul_(weights)
+            if combine != 'factors':
+                torch.ops.aten.sigmoid_backward.grad_input(dk, gate, grad_input=dk)
+            # dk is now the gradient of a + b, or of a * b.
+            if walk.a is not None:
+                write(grad_a[samples], (dk * walk.b[samples, :, rows] if times else dk).sum(2, keepdim=True))
+            if walk.b is not None:
+                grad_b[samples, :, rows] = (dk * walk.a[samples] if times else dk).sum(walk.axis, keepdim=True)
+        grad_w.unflatten(0, (groups, -1))[:, rows] = part_w.movedim(walk.axis, 3)[0]
+    if not need_kernel:
+        return grad_x, *(x.new_empty(0) for _ in range(3))
+    terms = (x.new_empty(0) if g is None else g.movedim(walk.axis, 3).reshape(t.shape).to(t.dtype)
+             for g, t in ((grad_a, gate_in), (grad_b, gate_out)))  # fmt: skip
+    return grad_x, grad_w, *terms
 
 
 register(tiled_conv, tiled_conv_backward)

@@ -73,8 +73,11 @@ def run(shape, leaves, backend, combine='sum'):
     return context_gated_conv(*leaves, s, p, d, g, combine=combine, backend=backend)
 
 
-def compare(shape, dtype, combine, last, tolerance=None):
+def compare(shape, dtype, combine, last, tolerance=None, spread=1):
     actual, expected = tensors(shape, dtype, last), tensors(shape, torch.float64)
+    with torch.no_grad():
+        for term in (*actual[2:4], *expected[2:4]):
+            term *= spread
     y, y_ref = run(shape, actual, 'tiled', combine), run(shape, expected, 'reference', combine)
     assert_close(y, y_ref, 'output', tolerance)
     grad = torch.randn(y_ref.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -158,8 +161,21 @@ def test_any_tile_gives_the_same(monkeypatch, shape, size):
     from mmcgc.ops import tiled
 
     monkeypatch.setattr(tiled, '_TILE_BYTES', size)
-    compare(shape, torch.float64, 'sum', False)
-    compare(shape, torch.float64, 'product', True)
+    for dtype in (torch.float32, torch.float64):
+        compare(shape, dtype, 'sum', False)
+        compare(shape, dtype, 'product', True)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize('spread', [12, 40, 1000])
+def test_gate_terms_of_any_size(spread, dtype):
+    """Terms that cancel although the exponential of each would overflow, and gates that are 0 or 1."""
+    compare(SHAPES_2D[3], dtype, 'sum', False, spread=spread)
+
+
+def test_without_onednn():
+    with torch.backends.mkldnn.flags(enabled=False):
+        compare(SHAPES_2D[4], torch.float32, 'sum', False)
 
 
 def test_operator_registration():
