@@ -116,7 +116,7 @@ class _Walk:
 
 
 def _onednn(x: Tensor, weight: Tensor, stride, padding, dilation, groups: int) -> bool:
-    """Whether oneDNN convolves one sample; torch's own CPU convolution takes the gradient of contiguous weights only."""
+    """Whether oneDNN convolves one sample; what torch has besides takes the gradient of contiguous weights only."""
     chosen = torch._C._select_conv_backend(
         x[:1], weight, None, stride, padding, dilation, False, [0] * len(stride), groups, None
     )

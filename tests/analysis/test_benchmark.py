@@ -133,7 +133,7 @@ def measured(tmp_path_factory):
 
 
 @pytest.mark.parametrize('options, said', [
-    ([], '2 settings'), (['--layers'], '8 layers'), (['--against', 'batch'], '2 values of batch'),
+    ([], '2 settings'), (['--layers'], '6 layers'), (['--against', 'batch'], '2 values of batch'),
 ])
 def test_pictures(measured, options, said, tmp_path):
     out = tmp_path / 'picture.png'
