@@ -8,6 +8,12 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# in, out, kernel, input, stride, padding of the gated convolutions of ResNet-50 at 224 px
+RESNET50 = [
+    (3, 64, 7, 224, 2, 3), (64, 64, 3, 56, 1, 1), (128, 128, 3, 56, 2, 1), (128, 128, 3, 28, 1, 1),
+    (256, 256, 3, 28, 2, 1), (256, 256, 3, 14, 1, 1), (512, 512, 3, 14, 2, 1), (512, 512, 3, 7, 1, 1),
+]  # fmt: skip
+
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 5e-3}
 
 
@@ -26,5 +32,6 @@ def tool_environment(tiny, **environment) -> dict[str, str]:
     """The environment of a tool's process: this repository and the tiny hooks importable, the CPU alone."""
     path = os.pathsep.join([str(ROOT), str(tiny.root), os.environ.get('PYTHONPATH', '')])
     here = Path(sys.executable).parent
-    return dict(os.environ, PYTHONPATH=path, PATH=f'{here}{os.pathsep}{os.environ["PATH"]}', CUDA_VISIBLE_DEVICES='-1',
-                OMP_NUM_THREADS='1', **environment)
+    ours = dict(PYTHONPATH=path, PATH=f'{here}{os.pathsep}{os.environ["PATH"]}', CUDA_VISIBLE_DEVICES='-1',
+                OMP_NUM_THREADS='1')
+    return {**os.environ, **ours, **environment}

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from helpers import assert_close
+from helpers import RESNET50, assert_close
 from mmcv.cnn import ConvModule, build_conv_layer, fuse_conv_bn
 from mmengine.model import ExponentialMovingAverage, convert_sync_batchnorm, revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
@@ -147,6 +147,20 @@ def test_inductor_compiles_a_residual_network():
     assert_close(torch.compile(net, fullgraph=True)(x)[0], net(x)[0], tolerance=1e-4)
 
 
+@pytest.mark.slow
+def test_resnet50_compiles_forward_and_backward_without_a_graph_break():
+    from mmpretrain.models import ResNet
+
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    net = ResNet(50, conv_cfg=CONV_CFG)  # in training mode
+    x = torch.randn(4, 3, 64, 64)
+    compiled = torch.compile(net, fullgraph=True, backend='aot_eager')
+    results = [torch.autograd.grad(run(x)[0].square().mean(), [*net.parameters()]) for run in (compiled, net)]
+    for a, b in zip(*results, strict=True):
+        assert_close(a, b, tolerance=1e-2)
+
+
 def test_exports_with_a_dynamic_batch():
     conv = warmed(CGConv2d(16, 16, 3))
     x = torch.randn(3, 16, 9, 9)
@@ -173,13 +187,16 @@ def test_leaf_modules_are_of_kinds_that_optimiser_constructors_know(kind):
     assert all(m.bias is None for m in owners if isinstance(m, nn.Linear))
 
 
-def test_nothing_but_the_inputs_is_saved_for_backward():
-    conv = CGConv2d(16, 32, 3, padding=1)
-    x = torch.randn(4, 16, 20, 20, requires_grad=True)
+@pytest.mark.parametrize('shape', RESNET50, ids=str)
+def test_nothing_but_the_inputs_is_saved_for_backward(shape):
+    """For every gated layer of ResNet-50."""
+    c, o, kernel, size, stride, padding = shape
+    conv = CGConv2d(c, o, kernel, stride, padding)
+    x = torch.randn(2, c, size, size, requires_grad=True)
     gate_in, gate_out = conv.gate(x)
     saved = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
-        conv._convolve(x, conv.weight, gate_in, gate_out, None, 1, 1, 1)
+        conv._convolve(x, conv.weight, gate_in, gate_out, None, stride, padding, 1)
     expected = [x, conv.weight, gate_in, gate_out]
     assert sorted(t.data_ptr() for t in saved) == sorted(t.data_ptr() for t in expected)
 

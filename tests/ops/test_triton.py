@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import ROOT
+from helpers import RESNET50, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -18,12 +18,6 @@ from mmcgc.ops.triton_axes import forward_axis, gradient_axes
 
 PROBLEM = triton_conv._no_device('cpu', None, torch.float32)
 needs_triton = pytest.mark.skipif('TRITON_INTERPRET' not in PROBLEM, reason=PROBLEM)
-
-# in, out, kernel, input, stride, padding of the gated convolutions of ResNet-50 at 224 px
-RESNET50 = [
-    (3, 64, 7, 224, 2, 3), (64, 64, 3, 56, 1, 1), (128, 128, 3, 56, 2, 1), (128, 128, 3, 28, 1, 1),
-    (256, 256, 3, 28, 2, 1), (256, 256, 3, 14, 1, 1), (512, 512, 3, 14, 2, 1), (512, 512, 3, 7, 1, 1),
-]  # fmt: skip
 
 
 def arguments(batch=2, channels=4, outputs=6, kernel=(3, 3), size=(8, 8), dtype=torch.float32, device='cpu', **changes):
