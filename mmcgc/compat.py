@@ -195,6 +195,9 @@ def guard_checkpoint_loading() -> None:
 
     @functools.wraps(load)
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
+        if filename is None:
+            raise ValueError('no checkpoint was named: with pretrained=None, ResNetTSM of mmaction2 and the like also '
+                             'need pretrained2d=False')
         try:
             loaded = load(cls, filename, map_location, logger)
         except Exception as error:

@@ -317,3 +317,9 @@ def test_action_heads_take_bfloat16_scores(monkeypatch):
     compat.widen_action_scores()
     assert head.loss_by_feat(scores, samples)['loss_cls'].item() > 0
     assert head.predict_by_feat(scores, samples)[0].pred_score.dtype == torch.float32
+
+
+def test_a_checkpoint_without_a_name():
+    """What mmaction2's ResNetTSM asks for with pretrained=None."""
+    with pytest.raises(ValueError, match='pretrained2d=False'):
+        CheckpointLoader.load_checkpoint(None)

@@ -128,6 +128,20 @@ def test_a_leaf_builds_where_only_mmengine_was_imported(folder, tmp_path):
     assert (int(run.stdout.splitlines()[-1]) > 0) == ('cgc' in leaf.stem)
 
 
+@pytest.mark.parametrize('name', [name for name in LEAVES if 'camera-motion' in name])
+def test_camera_motion_starts_and_takes_a_step(name):
+    from mmaction.structures import ActionDataSample
+
+    config = load(name)
+    model = build_model(config)
+    model.init_weights()
+    batch = dict(inputs=[torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8) for _ in range(2)],
+                 data_samples=[ActionDataSample().set_gt_label(label) for label in (0, 7)])
+    losses = model.train()(**model.data_preprocessor(batch, True), mode='loss')
+    model.parse_losses(losses)[0].backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
 @pytest.mark.parametrize('name', [name for name in LEAVES if name.endswith('_digits')])
 def test_the_quick_start_loads_real_batches_without_warning(name):
     config = load(name)
