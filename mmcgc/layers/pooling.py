@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 # Up to this many elements (16 MB in float32) one matrix pools all axes at once, in one pass over the input.
 _MAX_ELEMENTS = 4 << 20
+_LONG_ROW = 16  # elements of the last axis from which adding up rows is quicker than one matrix with few columns
 _MAX_POOLS = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
 _cache: dict[tuple, Tensor] = {}
 
@@ -45,14 +46,22 @@ def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     sizes = tuple(x.shape[2:])
     if sizes == targets:
         return x.flatten(2)
-    if math.prod(sizes) * math.prod(targets) > _MAX_ELEMENTS:
-        for size, target in zip(reversed(sizes), reversed(targets), strict=True):
-            x = (x @ averaging_matrix((size,), (target,), x).T).movedim(-1, 2)
-        return x.flatten(2)
+    last = x.stride(1) == 1 and x.shape[1] > 1
+    fits = math.prod(sizes) * math.prod(targets) <= _MAX_ELEMENTS
+    if not fits or (len(sizes) > 1 and sizes[-1] >= _LONG_ROW and not last):
+        return _average_by_axis(x, targets).flatten(2)
     matrix = averaging_matrix(sizes, targets, x)  # (P, S)
-    if x.stride(1) == 1 and x.shape[1] > 1:  # channels-last: pool without a copy
+    if last:  # channels-last: pool without a copy
         return (matrix @ x.movedim(1, -1).flatten(1, -2)).transpose(1, 2)
     return x.flatten(2) @ matrix.T
+
+
+def _average_by_axis(x: Tensor, targets: tuple[int, ...]) -> Tensor:
+    """One axis after the other, the first one first: whole rows are added up, and little is left for the last."""
+    for axis, target in enumerate(targets, start=2):
+        matrix, rest = averaging_matrix((x.shape[axis],), (target,), x), x.shape[axis + 1:]  # (t, s)
+        x = (matrix @ x.flatten(axis + 1)).unflatten(-1, rest) if rest else x @ matrix.T
+    return x
 
 
 def max_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
