@@ -86,7 +86,8 @@ def test_channels_last_gives_the_same():
 @pytest.mark.parametrize('limit', [0, 1 << 30], ids=['axis-by-axis', 'at-once'])
 @pytest.mark.parametrize(
     'size, target',
-    [((7,), (3,)), ((2,), (5,)), ((9, 4), (3, 3)), ((5, 33), (3, 3)), ((1, 1), (3, 3)), ((5, 6, 7), (3, 3, 3)), ((3, 3), (3, 3))],
+    [((7,), (3,)), ((2,), (5,)), ((9, 4), (3, 3)), ((5, 33), (3, 3)), ((1, 1), (3, 3)),
+     ((5, 6, 7), (3, 3, 3)), ((3, 3), (3, 3))],  # fmt: skip
 )
 def test_averaging_matrix_is_adaptive_pooling(size, target, limit, monkeypatch):
     monkeypatch.setattr('mmcgc.layers.pooling._MAX_ELEMENTS', limit)
