@@ -12,6 +12,7 @@ import pickle
 import re
 import sys
 import warnings
+import zipfile
 from types import ModuleType
 
 import numpy as np
@@ -185,6 +186,8 @@ def _with_wide_scores(method):
 def guard_checkpoint_loading() -> None:
     """Make every scheme of MMEngine's CheckpointLoader refuse, with a clear error, what is no plain checkpoint.
 
+    Refuses a file whose checksums do not fit too: torch writes them, but does not look at them when it reads.
+
     Also drops ``meta['config']``, which ``Runner.resume`` would run as Python; MMEngine itself writes ``meta['cfg']``,
     which is not run.  Source: ``Runner.resume`` of mmengine 0.10.7 (``Config.fromstring``); may go when it is removed
     there.
@@ -198,6 +201,7 @@ def guard_checkpoint_loading() -> None:
         if filename is None:
             raise ValueError('no checkpoint was named: with pretrained=None, ResNetTSM of mmaction2 and the like also '
                              'need pretrained2d=False')
+        _check_sums(os.path.expanduser(filename))
         try:
             loaded = load(cls, filename, map_location, logger)
         except Exception as error:
@@ -215,6 +219,18 @@ def guard_checkpoint_loading() -> None:
         return loaded
 
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+
+
+def _check_sums(path: str) -> None:
+    """ValueError where what is in a zip does not fit its checksums; all else is left to ``torch.load``."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception:  # an address, the old format, or no checkpoint at all
+        return
+    if damaged is not None:
+        raise ValueError(f'{path} ({os.path.getsize(path)} bytes) is damaged: {damaged} does not fit its checksum. '
+                         'Take an earlier checkpoint, or copy the file anew')
 
 
 def _explain(filename: str, error: Exception) -> Exception:

@@ -1,6 +1,7 @@
 """What several tests share: a comparison that says by how much it failed, and the environment of a tool's process."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -35,3 +36,9 @@ def tool_environment(tiny, **environment) -> dict[str, str]:
     ours = dict(PYTHONPATH=path, PATH=f'{here}{os.pathsep}{os.environ["PATH"]}', CUDA_VISIBLE_DEVICES='-1',
                 OMP_NUM_THREADS='1')
     return {**os.environ, **ours, **environment}
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 from helpers import ROOT
+from mmengine.model import Sequential
+from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from PIL import Image
 
@@ -25,7 +27,10 @@ from mmcgc.datasets.cifar_batches import load_batch
 from mmcgc.datasets.prepare_cifar10 import _labels
 from mmcgc.datasets.prepare_imagenette import prepare_imagenette
 from mmcgc.datasets.translation.sources import TextFiles
+from mmcgc.engine import launch
+from mmcgc.engine.average import average_checkpoints
 from mmcgc.engine.convert_checkpoint import load_state
+from mmcgc.engine.translate import Translator
 
 SOURCES = sorted([*ROOT.glob('mmcgc/**/*.py'), *ROOT.glob('tools/**/*.py')])
 
@@ -68,6 +73,16 @@ class TestAddresses:
         torch.hub.load_state_dict_from_url(f'{url}/evil.pth')
         assert marker.exists(), 'the payload is harmless, so the test shows nothing'
 
+    @pytest.mark.parametrize('name, models', [('torchvision://evil', 'get_torchvision_models'),
+                                              ('open-mmlab://evil', 'get_external_models')])
+    def test_nor_can_one_from_the_list_of_a_library(self, address, tmp_path, monkeypatch, name, models):
+        url, folder = address
+        torch.save(dict(state_dict=Command(tmp_path / 'marker')), folder / 'evil.pth')
+        monkeypatch.setattr(checkpoint, models, lambda: dict(evil=f'{url}/evil.pth'))
+        with pytest.raises(pickle.UnpicklingError, match='posix.system.*nothing was loaded'):
+            CheckpointLoader.load_checkpoint(name)
+        assert not (tmp_path / 'marker').exists()
+
     @pytest.mark.parametrize('member, places', [('inner.pth', ['cache']), ('../../../escaped.pth', [])])
     def test_a_zip_from_an_address_stays_in_the_cache(self, address, tmp_path, member, places):
         url, folder = address
@@ -86,6 +101,26 @@ class TestAddresses:
         url, folder = address
         torch.save(dict(state_dict=dict(weight=torch.ones(2))), folder / 'good.pth')
         assert CheckpointLoader.load_checkpoint(f'{url}/good.pth')['state_dict']['weight'].sum() == 2
+
+
+QUICKSTART = ROOT / 'configs/quickstart/cgc-lightconv_1xt2k-1k_number-words.py'
+DOORS = {  # beside training, resuming and testing, which test_tools.py tries as commands
+    'load_from': lambda path, tiny: launch.train(str(tiny.config), work_dir=str(path.parent),
+                                                 cfg_options=dict(load_from=str(path))),
+    'init_cfg': lambda path, _: Sequential(init_cfg=dict(type='Pretrained', checkpoint=str(path))).init_weights(),
+    'converting': lambda path, _: load_state(str(path)),
+    'averaging': lambda path, _: average_checkpoints([path], path.parent / 'average.pth'),
+    'translating': lambda path, _: Translator(str(QUICKSTART), str(path), device='cpu'),
+}
+
+
+@pytest.mark.parametrize('door', DOORS)
+def test_a_checkpoint_cannot_run_a_command_through(door, tiny, own_scope, tmp_path):
+    path = tmp_path / 'evil.pth'
+    torch.save(dict(state_dict=Command(tmp_path / 'marker')), path)
+    with pytest.raises(pickle.UnpicklingError, match='posix.system.*nothing was loaded'):
+        DOORS[door](path, tiny)
+    assert not (tmp_path / 'marker').exists()
 
 
 class TestDataFiles:

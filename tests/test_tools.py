@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from types import SimpleNamespace
 import mmengine
 import pytest
 import torch
-from helpers import ROOT, tool_environment
+from helpers import ROOT, free_port, tool_environment
 from mmengine.config import ConfigDict
 from mmengine.device import get_device
 from mmengine.model import ExponentialMovingAverage
@@ -42,12 +41,6 @@ def assert_same_weights(actual: dict, expected: dict, **tolerance) -> None:
 def scores(path: Path) -> torch.Tensor:
     """(N, classes) of a file of predictions."""
     return torch.stack([sample['pred_score'] for sample in mmengine.load(path)])
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return str(probe.getsockname()[1])
 
 
 @pytest.fixture(scope='module')

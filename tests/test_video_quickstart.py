@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import free_port
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS
-from test_tools import free_port
 
 QUICKSTART = Path(__file__).resolve().parents[1] / 'configs' / 'quickstart'
 PATHS = {name: QUICKSTART / f'{name}-resnet10_1xb64-1x1x8-5e_moving-digits.py' for name in ('tsn', 'tsn-cgc')}

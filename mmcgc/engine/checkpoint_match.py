@@ -1,9 +1,10 @@
-"""A checkpoint must fit the model: MMEngine loads what it can and only logs the rest."""
+"""A checkpoint must fit the model, and be the same on every rank: MMEngine loads what it can and only logs the rest."""
 
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
@@ -12,7 +13,8 @@ _ANOTHER_LAYOUT = 'a checkpoint of another library or layout is mapped by tools/
 
 
 class CheckpointMatchHook(Hook):
-    """Raises ValueError, on every rank, where a loaded checkpoint does not fit the model.
+    """Raises ValueError, on every rank, where a loaded checkpoint does not fit the model, or where ranks have resumed
+    from different ones, as machines do whose work directories are not on one disk.
 
     Args:
         exact (bool): Whether every key must be there with its shape (test, resume), or one matching key is enough
@@ -40,6 +42,13 @@ class CheckpointMatchHook(Hook):
         if len(missing) + len(misshaped) == len(_tracked(model.state_dict())):
             raise ValueError(f'nothing in {source} fits {type(model).__name__}: the model has keys such as '
                              f'{_some(missing + misshaped)}, the checkpoint {_some(list(state))}; {_ANOTHER_LAYOUT}')
+
+    def before_train(self, runner) -> None:
+        iterations = all_gather_object(runner.iter)
+        if len(set(iterations)) > 1:
+            raise ValueError(f'the ranks go on from different places, iterations {iterations}: put the work directory '
+                             'on a disk that all machines share, or copy the latest checkpoint and last_checkpoint '
+                             'from the first machine into those of the others')
 
 
 def _differences(model: nn.Module, state: dict) -> tuple[list[str], list[str], list[str]]:

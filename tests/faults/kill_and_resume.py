@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import DictAction
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch.utils.data import _utils
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
@@ -167,7 +168,7 @@ class Trial:
         """Load every checkpoint under a name that resuming looks at; how many there are."""
         found = list((self.root / name).glob('*.pth'))
         for path in found:
-            torch.load(path, map_location='cpu')
+            CheckpointLoader.load_checkpoint(str(path), map_location='cpu', logger='silent')
         return len(found)
 
 

@@ -1,5 +1,6 @@
 """Checkpoints are whole or not there; what ends a training in between costs at most what came after the last one."""
 
+import io
 import os
 import resource
 import shutil
@@ -112,11 +113,25 @@ class TestLatestCheckpoint:
             latest_checkpoint(work_dir)
 
 
-def test_a_damaged_checkpoint_is_not_taken_for_a_good_one(tiny, trained, own_scope, tmp_path):
-    content = (trained / 'epoch_2.pth').read_bytes()
-    (tmp_path / 'epoch_2.pth').write_bytes(content[:len(content) // 2])
+def half(content: bytes) -> bytes:
+    return content[:len(content) // 2]
+
+
+def one_bit(content: bytes) -> bytes:
+    """Another bit in the weights of the classifier, which torch.load does not notice."""
+    weight = torch.load(io.BytesIO(content))['state_dict']['head.fc.weight'].numpy().tobytes()
+    assert content.count(weight) == 1
+    flipped = bytearray(content)
+    flipped[content.find(weight) + 2] ^= 64
+    assert not torch.load(io.BytesIO(bytes(flipped)))['state_dict']['head.fc.weight'].numpy().tobytes() == weight
+    return bytes(flipped)
+
+
+@pytest.mark.parametrize('damage, said', [(half, 'truncated'), (one_bit, r'damaged: \w+/data/\d+ does not fit its checksum')])
+def test_a_damaged_checkpoint_is_not_taken_for_a_good_one(tiny, trained, own_scope, tmp_path, damage, said):
+    (tmp_path / 'epoch_2.pth').write_bytes(damage((trained / 'epoch_2.pth').read_bytes()))
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
-    with pytest.raises(ValueError, match=r'epoch_2.pth \(\d+ bytes\) is truncated'):
+    with pytest.raises(ValueError, match=rf'epoch_2.pth \(\d+ bytes\) is {said}'):
         launch.train(str(tiny.config), work_dir=str(tmp_path), resume='auto')
 
 

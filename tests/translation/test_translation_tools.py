@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT, free_port
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -16,17 +17,14 @@ from mmcgc.engine import launch
 from mmcgc.engine.average import average_checkpoints, last_checkpoints
 from mmcgc.engine.translate import Translator
 
-ROOT = Path(__file__).resolve().parents[2]
-
-# No dropout: MMEngine does not resume the state of the random numbers.
 CONFIG = """
 _base_ = '{root}/configs/translation/multi30k/cgc-lightconv_1xt4k-1k_multi30k-de-en.py'
 folder = '{folder}'
 corpus = dict(folder=folder)
-sizes = dict(channels=16, hidden=16, heads=2, dropout=0.0, kernel_sizes=[3, 5], mixer=dict(conv=dict(weight_dropout=0)))
+sizes = dict(channels=16, hidden=16, heads=2, dropout=0.1, kernel_sizes=[3, 5])
 model = dict(
     source_vocabulary=f'{{folder}}/vocab.de', target_vocabulary=f'{{folder}}/vocab.en', search=dict(beam=2),
-    encoder=sizes, decoder=dict(**sizes, attention_dropout=0.0))
+    encoder=sizes, decoder=dict(**sizes, attention_dropout=0.1))
 train_dataloader = dict(dataset=dict(corpus=corpus), batch_sampler=dict(max_tokens=150))
 val_dataloader = dict(dataset=dict(corpus=corpus), batch_size=3)
 test_dataloader = dict(dataset=dict(corpus=corpus), batch_size=3)
@@ -81,7 +79,7 @@ def test_a_run_resumed_in_mid_epoch_ends_with_the_same_weights(trained, config, 
 
 def test_two_ranks_end_with_the_same_weights(config, run_tool, tmp_path):
     run_tool('dist_train.sh', config, 2, '--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_iters=6',
-             'train_cfg.val_interval=6', PORT='29541')
+             'train_cfg.val_interval=6', PORT=free_port())
     first, second = (torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1))
     assert first and all(torch.equal(first[name], second[name]) for name in first)
     log = next(tmp_path.glob('*/*.log')).read_text()
