@@ -179,13 +179,13 @@ def image() -> bytes:
     return content.getvalue()
 
 
-def archive(path: Path, *members: tuple[str, bytes | str]) -> Path:
-    """A tar with files (bytes) and symbolic links (text)."""
+def archive(path: Path, *members: tuple[str, bytes | str], kind: bytes = tarfile.SYMTYPE) -> Path:
+    """A tar with files (bytes) and links, or what else ``kind`` says (text)."""
     with tarfile.open(path, 'w') as tar:
         for name, content in members:
             member = tarfile.TarInfo(name)
             if isinstance(content, str):
-                member.type, member.linkname = tarfile.SYMTYPE, content
+                member.type, member.linkname = kind, content
             else:
                 member.size = len(content)
             tar.addfile(member, None if isinstance(content, str) else io.BytesIO(content))
@@ -202,9 +202,11 @@ class TestArchives:
             prepare_imagenette([source], tmp_path / 'out', partial=True)
         assert [path.name for path in tmp_path.rglob('*.JPEG')] == []
 
-    def test_a_link_cannot_lead_them_out(self, tmp_path):
+    @pytest.mark.parametrize('kind', [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE],
+                             ids=['link', 'hard-link', 'device', 'pipe'])
+    def test_a_link_cannot_lead_them_out(self, tmp_path, kind):
         source = archive(tmp_path / 'evil.tar', ('train', str(tmp_path / 'elsewhere')),
-                         ('train/n01440764/a.JPEG', image()))
+                         ('train/n01440764/a.JPEG', image()), kind=kind)
         with pytest.raises(ValueError, match='is a link or a device'):
             prepare_imagenette([source], tmp_path / 'out', partial=True)
         assert not (tmp_path / 'elsewhere').exists()
