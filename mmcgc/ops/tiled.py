@@ -15,8 +15,9 @@ from torch import Tensor
 from .operators import output_shape, register, result_format
 from .views import to_2d
 
-# Of a tile's kernels, and of its activations, for each thread: about its share of the second-level cache.
-_TILE_BYTES = 5 << 18
+# Of a tile, for each thread: its kernels stay in the second-level cache, its activations in what is behind it.
+_KERNEL_BYTES = 5 << 18
+_ACTIVATION_BYTES = 4 << 20
 
 
 def can_run(x: Tensor, *arguments) -> str | None:
@@ -73,9 +74,10 @@ class _Walk:
 
     def _plan(self, kernel: int, active: int, itemsize: int) -> tuple[int, int]:
         """Samples and output channels of a tile: several samples, or one sample and a part of its kernel."""
-        budget = torch.get_num_threads() * _TILE_BYTES // itemsize
-        samples = max(1, min(self.batch, budget // max(kernel, active)))
-        parts = 1 if samples > 1 or self.groups > 1 else -(-kernel // budget)
+        kernels, activations = (torch.get_num_threads() * n // itemsize for n in (_KERNEL_BYTES, _ACTIVATION_BYTES))
+        samples = max(1, min(self.batch, kernels // kernel, activations // active))
+        samples = -(-self.batch // -(-self.batch // samples))  # as many in each tile
+        parts = 1 if samples > 1 or self.groups > 1 else -(-kernel // kernels)
         return samples, -(-self.out // parts)
 
     def parts(self) -> Iterator[tuple[slice, Tensor]]:

@@ -160,7 +160,8 @@ def test_any_tile_gives_the_same(monkeypatch, shape, size):
     """Parts of one sample's kernel, one sample, several."""
     from mmcgc.ops import tiled
 
-    monkeypatch.setattr(tiled, '_TILE_BYTES', size)
+    monkeypatch.setattr(tiled, '_KERNEL_BYTES', size)
+    monkeypatch.setattr(tiled, '_ACTIVATION_BYTES', size)
     for dtype in (torch.float32, torch.float64):
         compare(shape, dtype, 'sum', False)
         compare(shape, dtype, 'product', True)
