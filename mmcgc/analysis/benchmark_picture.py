@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, FormatStrFormatter
 
 from .benchmark import ARMS, PASSES
 from .figures import COLOURS, check_picture, save
@@ -98,7 +98,7 @@ def draw_growth(path: str, out: str, against: str) -> str:
         axes.set(xlabel=dict(batch='batch', size='side of the input (pixels)')[against],
                  title=dict(forward='inference', step='training step')[which], xscale='log')
         axes.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator(),
-                       major_formatter=ScalarFormatter())
+                       major_formatter=FormatStrFormatter('%g'))
         _logarithmic(axes.set_yscale, axes.yaxis)
         axes.grid(alpha=0.3)
         axes.spines[['top', 'right']].set_visible(False)
@@ -130,4 +130,4 @@ def _logarithmic(scale: Callable, axis) -> None:
     scale('log')
     low, high = axis.get_view_interval()
     axis.set(major_locator=FixedLocator([t for t in TICKS if low <= t <= high]), minor_locator=NullLocator(),
-             major_formatter=ScalarFormatter())
+             major_formatter=FormatStrFormatter('%g'))
