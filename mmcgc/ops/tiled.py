@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Sequence  # noqa: UP035  torch 2.6 reads no other spelling
 
 import torch
 from torch import Tensor
@@ -140,9 +141,9 @@ def tiled_conv(
     gate_in: Tensor | None,
     gate_out: Tensor | None,
     bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
     groups: int,
     combine: str,
 ) -> Tensor:
@@ -171,9 +172,9 @@ def tiled_conv_backward(
     weight: Tensor,
     gate_in: Tensor | None,
     gate_out: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
     groups: int,
     combine: str,
     need_x: bool,

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable
 from itertools import product
+from typing import Sequence  # noqa: UP035  torch 2.6 reads no other spelling
 
 import torch
 from torch import Tensor
@@ -97,9 +98,9 @@ def triton_conv(
     gate_in: Tensor | None,
     gate_out: Tensor | None,
     bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
 ) -> Tensor:
     """(B, C, H, W) -> (B, O, H', W')."""
     shape = output_shape(x, weight, stride, padding, dilation)
@@ -125,9 +126,9 @@ def triton_conv_backward(
     weight: Tensor,
     gate_in: Tensor | None,
     gate_out: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
     need_x: bool,
     need_kernel: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
