@@ -26,7 +26,7 @@ from torch.utils.data import _utils
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from mmcgc.engine import launch
-from mmcgc.engine.safe_checkpoint import WholeFileBackend
+from mmcgc.engine.safe_checkpoint import WholeFileBackend, latest_checkpoint
 
 MOMENTS = ('step', 'write', 'load', 'time')
 KILLS_PER_TRAINING = 5
@@ -162,7 +162,7 @@ class Trial:
         return True
 
     def final(self, name: str) -> dict[str, torch.Tensor]:
-        return state(Path((self.root / name / 'last_checkpoint').read_text()))
+        return state(Path(latest_checkpoint(self.root / name)))
 
     def check_whole(self, name: str) -> int:
         """Load every checkpoint under a name that resuming looks at; how many there are."""
