@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, FormatStrFormatter
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
 from .benchmark import ARMS, PASSES
 from .figures import COLOURS, check_picture, save
