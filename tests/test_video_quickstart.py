@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS
 
+from mmcgc.engine.safe_checkpoint import latest_checkpoint
+
 QUICKSTART = Path(__file__).resolve().parents[1] / 'configs' / 'quickstart'
 PATHS = {name: QUICKSTART / f'{name}-resnet10_1xb64-1x1x8-5e_moving-digits.py' for name in ('tsn', 'tsn-cgc')}
 
@@ -69,10 +71,10 @@ def test_two_processes_train_and_resume(run_tool, tmp_path):
            'train_dataloader.batch_size=8', 'param_scheduler.total_steps=2']
     command = ['dist_train.sh', PATHS['tsn-cgc'], 2, '--work-dir', tmp_path / 'run']
     run_tool(*command, *few, 'train_cfg.max_epochs=1', PORT=free_port())
-    first = torch.load(tmp_path / 'run/epoch_1.pth')['state_dict']
+    first = torch.load(latest_checkpoint(tmp_path / 'run'))['state_dict']
     done = run_tool(*command, '--resume', *few, 'train_cfg.max_epochs=2', PORT=free_port())
     assert 'resumed epoch: 1' in done.stdout + done.stderr
-    second = torch.load(tmp_path / 'run/epoch_2.pth')
+    second = torch.load(latest_checkpoint(tmp_path / 'run'))
     assert second['meta']['iter'] == 2 * 64 // (2 * 8)
     assert any(not torch.equal(value, first[key]) for key, value in second['state_dict'].items())
 
