@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmengine.dist import get_rank
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from .safe_checkpoint import latest_checkpoint
@@ -21,6 +24,19 @@ class _Stop(BaseException):
     """Raised by a signal; no ``except Exception`` on the way takes it for a mishap."""
 
 
+class _StopLater(Hook):
+    """Stops at the next batch where Python has swallowed the exception, as it does in ``__del__`` and around a fork."""
+
+    def __init__(self, received: list[int]):
+        self.received = received
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        if self.received:
+            raise _Stop
+
+    before_val_iter = before_train_iter
+
+
 @contextmanager
 def clean_stop(runner: Runner) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into one line and an exit status, and a full disk into an error that says what is left.
@@ -29,11 +45,17 @@ def clean_stop(runner: Runner) -> Iterator[None]:
         SystemExit: With status 130 after Ctrl-C, 143 after SIGTERM.
         OSError: The disk is full, a quota or a limit is reached.
     """
-    received = []
+    received, process = [], os.getpid()
 
     def stop(number: int, frame) -> None:
+        if os.getpid() != process:  # a worker, so new that it has no handlers of its own
+            os._exit(128 + number)
         received.append(number)
         raise _Stop
+
+    runner.register_hook(_StopLater(received))
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = lambda swallowed: swallowed.exc_type is _Stop or unraisable(swallowed)
 
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.signal(number, stop) for number in numbers}
@@ -53,6 +75,7 @@ def clean_stop(runner: Runner) -> Iterator[None]:
                                   f'(epoch {runner.epoch + 1}). {_left(runner)}')
         raise SystemExit(128 + received[0]) from None
     finally:
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
 

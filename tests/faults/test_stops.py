@@ -31,14 +31,23 @@ class Strike(Hook):
 
 
 def train(tiny, tmp_path, **options):
+    own_log = dict(experiment_name=tmp_path.name)  # by default two trainings that start in one second share theirs
     return launch.train(str(tiny.config), work_dir=str(tmp_path), no_validate=True,
-                        cfg_options={'custom_hooks': [dict(type='Strike')], **options})
+                        cfg_options={'custom_hooks': [dict(type='Strike')], **own_log, **options})
 
 
 @pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=['ctrl-c', 'sigterm'])
-def test_a_signal_stops_cleanly(tiny, own_scope, tmp_path, number, status):
+@pytest.mark.parametrize('swallowed', [False, True], ids=['raised', 'swallowed'])
+def test_a_signal_stops_cleanly(tiny, own_scope, tmp_path, number, status, swallowed):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    Strike.act = staticmethod(lambda _: os.kill(os.getpid(), number))
+
+    class Finaliser:
+        """Python ignores what is raised while an object goes."""
+
+        def __del__(self):
+            os.kill(os.getpid(), number)
+
+    Strike.act = staticmethod(lambda _: Finaliser() and None if swallowed else os.kill(os.getpid(), number))
     with pytest.raises(SystemExit) as stop:
         train(tiny, tmp_path)
     assert stop.value.code == status
