@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..whole_file import whole_file
+
 
 def write_clip(path: str | Path, frames: np.ndarray, fps: float = 8) -> None:
     """Write Motion JPEG into an MP4 file, under a temporary name until it is complete.
@@ -29,21 +31,17 @@ def write_clip(path: str | Path, frames: np.ndarray, fps: float = 8) -> None:
     shape = frames.shape
     if len(shape) != 4 or shape[3] != 3 or frames.dtype != np.uint8 or 0 in shape or shape[1] % 2 or shape[2] % 2:
         raise ValueError(f'{path}: frames must be uint8 (T, H, W, 3), T > 0, H and W even, got {frames.dtype} {shape}')
-    staging = path.with_name(f'.{path.stem}.{os.getpid()}.mp4')
-    with _quiet_stderr():
-        writer = cv2.VideoWriter(str(staging), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*'mjpg'), fps, shape[2:0:-1])
-    try:
+    with whole_file(path) as part:
+        with _quiet_stderr():
+            writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*'mjpg'), fps, shape[2:0:-1])
         if not writer.isOpened():
             raise ValueError(f'{path}: OpenCV {cv2.__version__} cannot write Motion JPEG into MP4 here; is the folder '
                              'writable, and was OpenCV built with FFmpeg, as the wheels of opencv-python are?')
         for frame in frames:
             writer.write(frame[..., ::-1])
         writer.release()
-        if _count_frames(staging) != len(frames):
+        if _count_frames(part) != len(frames):
             raise OSError(f'{path} could not be written in full: is the disk full?')
-        os.replace(staging, path)
-    finally:
-        staging.unlink(missing_ok=True)
 
 
 def _count_frames(path: Path) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
+
+from ..whole_file import whole_file
 
 
 def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
@@ -43,9 +44,8 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
     averaged = {name: (total[name] / len(paths)).to(tensor.dtype) if tensor.is_floating_point() else tensor
                 for name, tensor in weights.items()}
     meta = dict(checkpoint.get('meta', {}), averaged=[Path(path).name for path in paths])
-    staging = Path(f'{out}.part')
-    torch.save(dict(meta=meta, state_dict=averaged), staging)
-    os.replace(staging, out)
+    with whole_file(out) as part:
+        torch.save(dict(meta=meta, state_dict=averaged), part)
 
 
 def last_checkpoints(work_dir: str | Path, count: int) -> list[Path]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmcgc.layers import ContextGate
 
 from ..version import __version__
+from ..whole_file import whole_file
 from .checkpoint_layouts import LAYOUTS, OPENMMLAB, detect_layout, read_key, write_key
 
 SUFFIXES = ('.pth', '.pt', '.safetensors')
@@ -212,15 +213,11 @@ def _preserve(model: nn.Module, converted: dict[str, Tensor]) -> list[str]:
 
 def _save(record: dict, state: dict[str, Tensor], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f'.{target.name}.{os.getpid()}')
-    try:
+    with whole_file(target) as part:
         if target.suffix == '.safetensors':
-            unfinished.write_bytes(_safetensors().torch.save(state, metadata={'format': 'pt'}))
+            part.write_bytes(_safetensors().torch.save(state, metadata={'format': 'pt'}))
         else:
-            torch.save(record, unfinished)
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+            torch.save(record, part)
 
 
 def _some(keys: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
+from ..whole_file import whole_file
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
@@ -83,12 +84,10 @@ class CurvesHook(Hook):
         self.rows.append((iteration, iteration / len(runner.train_dataloader), name, float(value)))
 
     def _write(self) -> None:
-        part = self.csv.with_name(f'{self.csv.name}.part')
-        with part.open('w', newline='') as file:
+        with whole_file(self.csv) as part, part.open('w', newline='') as file:  # a resumed run reads it
             writer = csv.writer(file)
             writer.writerow(FIELDS)
             writer.writerows(self.rows)
-        part.replace(self.csv)  # a resumed run reads it: whole or not there
         plot_curves(self.rows, self.csv.with_suffix('.png'))
 
 
