@@ -13,32 +13,33 @@ from torch.nn import functional as F
 _MAX_ELEMENTS = 4 << 20
 _LONG_ROW = 16  # elements of the last axis from which adding up rows is quicker than one matrix with few columns
 _MAX_POOLS = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
-_cache: dict[tuple, Tensor] = {}
+_KEPT = 128  # matrices; a detector sees pictures of ever new sizes
 
 
-def _build(sizes: tuple[int, ...], targets: tuple[int, ...], like: Tensor) -> Tensor:
+def _build(sizes: tuple[int, ...], targets: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     axes = []
     for size, target in zip(sizes, targets, strict=True):
-        i, position = torch.arange(target, device=like.device), torch.arange(size, device=like.device)
+        i, position = torch.arange(target, device=device), torch.arange(size, device=device)
         start, stop = i * size // target, ((i + 1) * size + target - 1) // target  # (t,)
         window = (position >= start[:, None]) & (position < stop[:, None])  # (t, s)
-        axes.append(window.to(like.dtype) / (stop - start)[:, None].to(like.dtype))
+        axes.append(window.to(dtype) / (stop - start)[:, None].to(dtype))
     return functools.reduce(torch.kron, axes)
+
+
+@functools.lru_cache(_KEPT)
+def _kept(*arguments) -> Tensor:
+    with torch.inference_mode(False), torch.no_grad():
+        return _build(*arguments)
 
 
 def averaging_matrix(sizes: tuple[int, ...], targets: tuple[int, ...], like: Tensor) -> Tensor:
     """Adaptive average pooling as a matrix: (prod(targets), prod(sizes)), rows summing to one, row-major over the axes.
 
     Equal to ``nn.AdaptiveAvgPoolNd`` of any size, larger or smaller than the target, but deterministic on CUDA and
-    exportable.  Kept for the next call, unless the call is being traced, compiled or run on fake tensors.
+    exportable.  The last ones are kept, unless the call is being traced, compiled or run on fake tensors.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(like) not in (Tensor, torch.nn.Parameter):
-        return _build(sizes, targets, like)
-    key = (sizes, targets, like.dtype, like.device)
-    if key not in _cache:
-        with torch.inference_mode(False), torch.no_grad():
-            _cache[key] = _build(sizes, targets, like)
-    return _cache[key]
+    fresh = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(like) not in (Tensor, torch.nn.Parameter)
+    return (_build if fresh else _kept)(sizes, targets, like.dtype, like.device)
 
 
 def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:

@@ -1,5 +1,7 @@
 """ContextGate against the gate written out, for every switch; parameter counts of the switches."""
 
+import weakref
+
 import pytest
 import torch
 from helpers import assert_close
@@ -7,7 +9,7 @@ from reference_gate import reference_gate
 from torch.nn import functional as F
 
 from mmcgc import ContextGate
-from mmcgc.layers.pooling import average_pool
+from mmcgc.layers.pooling import average_pool, averaging_matrix
 
 SWITCHES = {
     'default': {},
@@ -102,6 +104,15 @@ def test_matrix_made_under_inference_mode_serves_training():
         average_pool(torch.randn(1, 2, 11, 13), (3, 3))
     average_pool(x, (3, 3)).sum().backward()
     assert_close(x.grad.sum(), torch.tensor(18.0))
+
+
+def test_matrices_of_sizes_long_gone_are_forgotten():
+    like = torch.empty(0)
+    kept = weakref.ref(averaging_matrix((4321,), (3,), like))
+    assert averaging_matrix((4321,), (3,), like) is kept()
+    for size in range(1, 500):
+        averaging_matrix((size,), (3,), like)
+    assert kept() is None
 
 
 @pytest.mark.parametrize(
