@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.registry import HOOKS, MODELS
 
 from mmcgc.engine.launch import load_config
 
 PAGES = {str(path.relative_to(ROOT)): path.read_text(encoding='utf-8') for path in sorted(
     [*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('configs/**/*.md')])}
-OURS = [name for name in PAGES if name.startswith('docs/') and name not in ('docs/gallery.md', 'docs/performance.md')]
+GUIDES = [name for name in PAGES if name.startswith('docs/')]
 TRAINING_TOOLS = ('tools/train.py', 'tools/test.py')
 
 
@@ -117,11 +117,30 @@ def test_there_are_commands():
     assert len(COMMANDS) > 30
 
 
+@pytest.mark.parametrize('page', PAGES)
+def test_no_block_escapes_the_tests(page):
+    fences = re.findall(r'^ *```(.*)$', PAGES[page], re.MULTILINE)
+    assert set(fences[::2]) <= {'shell', 'python', 'text', 'bibtex'} and set(fences[1::2]) <= {''}
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_what_the_text_names_exists(page):
+    """Files within `commands in a sentence`, and the options of their tools."""
+    for span in re.findall(r'`([^`\n]+)`', re.sub(r'^```.*?^```$', '', PAGES[page], flags=re.MULTILINE | re.DOTALL)):
+        for path in re.findall(r'(?<![\w/.<])(?:tools|tests|configs|mmcgc|\.ci)/[\w./*-]*[\w*]', span):
+            if not path.startswith('mmcgc/.mim'):  # made when the wheel is built
+                assert list(ROOT.glob(path)), f'{path} does not exist'
+            tool = ROOT / path
+            if path.startswith('tools/') and tool.suffix == '.py' and tool.is_file():
+                for option in re.findall(r'(?<= )--[\w-]+', span):
+                    assert f"'{option}'" in tool.read_text(encoding='utf-8'), f'{path} has no {option}'
+
+
 def is_config(block: str) -> bool:
     return block.startswith('_base_')
 
 
-@pytest.mark.parametrize('page', [page for page in OURS if any(is_config(b) for b in blocks(page, 'python'))])
+@pytest.mark.parametrize('page', [page for page in GUIDES if any(is_config(b) for b in blocks(page, 'python'))])
 def test_configs_build(page, tmp_path):
     for number, block in enumerate(filter(is_config, blocks(page, 'python'))):
         path = tmp_path / f'config{number}.py'
@@ -129,11 +148,14 @@ def test_configs_build(page, tmp_path):
         config = Config.fromfile(path)
         with MODELS.switch_scope_and_registry(config.default_scope) as registry:
             model = registry.build(config.model)
+            hooks = [*config.get('custom_hooks', []), config.get('default_hooks', {}).get('checkpoint')]
+            with HOOKS.switch_scope_and_registry(config.default_scope) as hook_registry:
+                assert all(hook_registry.build(hook) for hook in hooks if hook)
         gated = [name for name, module in model.named_modules() if type(module).__name__ == 'ContextGate']
         assert gated or 'conv_cfg' not in block
 
 
-@pytest.mark.parametrize('page', [page for page in OURS if any(not is_config(b) for b in blocks(page, 'python'))])
+@pytest.mark.parametrize('page', [page for page in GUIDES if any(not is_config(b) for b in blocks(page, 'python'))])
 def test_python_runs(page, tmp_path, monkeypatch):
     """The blocks of a page, one after the other, in one namespace."""
     if 'onnxruntime' in PAGES[page]:
@@ -165,7 +187,7 @@ def test_links_lead_somewhere(page):
 
 def test_the_index_names_every_page():
     index = PAGES['docs/README.md']
-    names = [Path(page).name for page in OURS]
+    names = [Path(page).name for page in GUIDES]
     assert len(names) > 8 and [name for name in names if name != 'README.md' and f'({name})' not in index] == []
 
 
