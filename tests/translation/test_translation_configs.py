@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 
 from mmcgc.engine import InverseSqrtLR, launch
@@ -16,6 +16,7 @@ from mmcgc.registry import MODELS
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 PARAMETERS = {'transformer': 39_469_056, 'dynamicconv': 38_685_184, 'lightconv': 38_139_436,
               'lightconv-dynamic-encoder': 38_443_992, 'cgc-lightconv': 38_148_144}
+LEAVES = {path.stem: path for path in [*CONFIGS.glob('translation/*/*.py'), *CONFIGS.glob('quickstart/*lightconv*.py')]}
 MULTI30K = ('lightconv', 'lightconv-dynamic-encoder', 'cgc-lightconv')
 
 
@@ -45,6 +46,21 @@ def test_token_mixers_and_kernels(name, encoder, decoder):
     assert [conv.kernel_size for conv in convs[0]] == [3, 7, 15, 31, 31, 31, 31]
     assert [conv.kernel_size for conv in convs[1]] == [3, 7, 15, 31, 31, 31]
     assert all(conv.heads == 4 and conv.weight_dropout == 0.1 for side in convs for conv in side)
+
+
+@pytest.mark.parametrize('name', LEAVES)
+def test_a_leaf_takes_a_step(name):
+    config = Config.fromfile(LEAVES[name])
+    config.model.update(source_vocabulary=16, target_vocabulary=16)
+    torch.manual_seed(0)
+    model = MODELS.build(config.model).train()
+    before = {key: value.clone() for key, value in model.named_parameters()}
+    sentences = [torch.tensor([5, 9, 4, 7, 8, 2]), torch.tensor([6, 2])]
+    optim_wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    losses = model.train_step(dict(inputs=sentences, targets=sentences), optim_wrapper)
+    assert losses['loss'].isfinite()
+    after = dict(model.named_parameters())
+    assert [key for key in after if not after[key].isfinite().all() or after[key].equal(before[key])] == []
 
 
 @pytest.mark.parametrize('name', MULTI30K)
