@@ -236,12 +236,30 @@ def test_an_mmcv_that_mmaction2_refuses_only_warns(monkeypatch):
         compat.check_mmcv()
 
 
+IMPORT = """
+    import sys, time
+    import torch, mmengine.runner, mmcv
+    start = time.process_time()
+    import mmcgc
+    print(time.process_time() - start)
+    heavy = ('torchvision', 'mmpretrain', 'mmaction', 'decord', 'matplotlib', 'sklearn', 'scipy', 'timm', 'onnx',
+             'pytorch_grad_cam', 'fvcore', 'tensorboard', 'sacrebleu', 'sacremoses', 'subword_nmt', 'num2words')
+    print([name for name in heavy if name in sys.modules])
+"""
+
+
 def test_import_stays_light():
-    done = python("""
-        import mmcgc, sys
-        print([name for name in ('torchvision', 'mmpretrain', 'mmaction') if name in sys.modules])
-    """)
-    assert done.stdout.strip() == '[]', done.stderr
+    """Less than a second of CPU time beyond the libraries that it cannot do without, and none of the others."""
+    seconds = []
+    for _ in range(3):  # of a busy machine the best
+        done = python(IMPORT)
+        assert done.returncode == 0, done.stderr
+        took, heavy = done.stdout.splitlines()
+        assert heavy == '[]'
+        seconds.append(float(took))
+        if seconds[-1] < 1:
+            return
+    pytest.fail(f'import mmcgc took {seconds} s')
 
 
 def test_the_libraries_can_be_imported():
