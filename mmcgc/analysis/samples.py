@@ -13,7 +13,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, DefaultScope
 
 from ..engine.clips import check_clips
-from ..engine.demo import _from_video_file
+from ..engine.demo import from_video_file
 from .network import input_shape
 from .trained import Trained
 
@@ -74,7 +74,7 @@ def read_samples(trained: Trained, paths: Sequence[str]) -> list[Sample]:
 def _file_pipeline(trained: Trained) -> list[dict]:
     steps = list(trained.dataset_cfg.pipeline)
     if trained.is_video:
-        return _from_video_file(steps)
+        return from_video_file(steps)
     loaded = [step for step in steps if step['type'].split('.')[-1] != 'LoadImageFromFile']
     if len(loaded) < len(steps):
         return loaded

@@ -10,11 +10,11 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
-from mmengine.registry import DATASETS, DefaultScope
-from mmengine.runner import load_checkpoint
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..engine.launch import load_config
+from ..engine.load_weights import class_names, load_weights
 from .network import build_network
 
 
@@ -95,20 +95,15 @@ def load_trained(config: str, checkpoint: str | None, device: str | None = None,
     torch.manual_seed(seed)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = build_network(cfg)
-        names = _names(cfg)
         if checkpoint is None:
             _initialise(model)
-    if checkpoint:
-        try:
-            meta = load_checkpoint(model, checkpoint, map_location='cpu', strict=True).get('meta', {})
-        except RuntimeError as error:
-            raise ValueError(f'{checkpoint} does not fit the model of {config}; use the config that wrote it. '
-                             f'{error}') from error
-        names = (meta.get('dataset_meta') or {}).get('classes', names)
+        meta = load_weights(model, checkpoint, config) if checkpoint else {}
+        loader = cfg.get('val_dataloader') or cfg.get('test_dataloader') or {}
+        names = class_names(loader.get('dataset') or {}, meta)
     for module in model.modules():
         if getattr(module, 'inplace', False):
             module.inplace = False
-    return Trained(Path(config).stem.split('_')[0], cfg, model.to(_device(device)), tuple(names))
+    return Trained(Path(config).stem.split('_')[0], cfg, model.to(_device(device)), names)
 
 
 def _initialise(model: nn.Module) -> None:
@@ -120,16 +115,6 @@ def _initialise(model: nn.Module) -> None:
         model.init_weights()
     finally:
         logger.setLevel(level)
-
-
-def _names(cfg: Config) -> tuple[str, ...]:
-    """Class names that the data set brings, or those of the ``label_map.txt`` beside its annotation list."""
-    dataset = (cfg.get('val_dataloader') or cfg.get('test_dataloader') or {}).get('dataset') or {}
-    beside = Path(dataset.get('ann_file') or '.').with_name('label_map.txt') if dataset.get('ann_file') else None
-    if beside and beside.is_file():
-        return tuple(beside.read_text(encoding='utf-8').splitlines())
-    kind = DATASETS.get(dataset['type']) if dataset else None
-    return tuple(getattr(kind, 'METAINFO', {}).get('classes', ()))
 
 
 def _device(name: str | None) -> str:

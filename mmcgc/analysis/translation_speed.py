@@ -6,7 +6,6 @@ import csv
 import multiprocessing
 import resource
 import statistics
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -20,9 +19,10 @@ from mmengine.utils import get_git_hash
 from torch import Tensor
 
 from ..datasets.translation import TokenBatchSampler
-from ..models.translation import PAD
+from ..models.translation import EOS, PAD
 from ..registry import DATASETS, MODELS
 from .markdown import markdown_table
+from .peak_memory import now
 
 COLUMNS = ('config', 'weights', 'parameters', 'device', 'threads', 'dtype', 'beam', 'sentences', 'batch_tokens',
            'written_tokens', 'sentences_per_second_p20', 'sentences_per_second_p50', 'sentences_per_second_p80',
@@ -106,9 +106,9 @@ def _measure(path: str, checkpoint: str | None, sentences: int, max_tokens: int,
     with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bfloat16):
         model(batches[0], mode='predict')
         for _ in range(repeats):
-            start = _now(device)
+            start = now(torch.device(device))
             samples = [sample for batch in batches for sample in model(batch, mode='predict')]
-            seconds.append(_now(device) - start)
+            seconds.append(now(torch.device(device)) - start)
             written = sum(len(sample.tokens) + 1 for sample in samples)
     speeds = sorted(len(data) / s for s in seconds)
     if len(speeds) > 1:
@@ -137,18 +137,12 @@ def _check_scores(model: torch.nn.Module, inputs: Tensor) -> None:
     """RuntimeError unless the score of a translation, found step by step, is that of one full forward."""
     inputs = inputs[:2, :int((inputs[:2] != PAD).sum(1).max())]
     for source, sample in zip(inputs, model(inputs, mode='predict'), strict=True):
-        target = torch.cat([sample.tokens, sample.tokens.new_tensor([2])])[None]  # (1, T)
+        target = torch.cat([sample.tokens, sample.tokens.new_tensor([EOS])])[None]  # (1, T)
         logs = model(source[source != PAD][None], target).log_softmax(-1)  # (1, T, V)
         expected = float(logs[0].gather(1, target[0][:, None]).sum()) / target.shape[1]**model.search['length_penalty']
         if abs(expected - sample.score) > 1e-3 * max(1, abs(expected)):
             raise RuntimeError(f'the search gives a translation the score {sample.score:.6f}, a full forward '
                                f'{expected:.6f}')
-
-
-def _now(device: str) -> float:
-    if torch.device(device).type == 'cuda':
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def _name(device: str) -> str:

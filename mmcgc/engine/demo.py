@@ -10,12 +10,12 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.device import get_device
-from mmengine.registry import DATASETS, MODELS, init_default_scope
-from mmengine.runner import load_checkpoint
+from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from .clips import check_clips
 from .launch import load_config
+from .load_weights import class_names, load_weights
 
 _SHOWN_SIDE = 240  # pixels; smaller videos are enlarged for the annotation
 
@@ -32,8 +32,7 @@ def classify_video(config: str, checkpoint: str, video: str, top: int = 5, label
         checkpoint: Path or address of a checkpoint of it; it must fit key by key.
         video: Path of the video.
         top: How many classes.
-        labels: A file with a class name a line; by default the names come with the checkpoint, or lie as
-            ``label_map.txt`` beside the annotation list of the config.
+        labels: A file with a class name a line; by default see :func:`class_names`.
         out: Write the video with these classes on every frame to this file, ``*.mp4``.
         device: Where to compute; by default an accelerator if there is one.
         cfg_options: Overrides of the config.
@@ -59,7 +58,7 @@ def classify_video(config: str, checkpoint: str, video: str, top: int = 5, label
     init_default_scope('mmaction')
     model, names = _load(cfg, checkpoint, labels)
     model.to(device or get_device()).eval()
-    pipeline = Compose(_from_video_file(cfg.test_dataloader.dataset.pipeline))
+    pipeline = Compose(from_video_file(cfg.test_dataloader.dataset.pipeline))
     check_clips(model, pipeline.transforms)
     try:
         check_complete(video)
@@ -81,27 +80,21 @@ def _load(cfg: Config, checkpoint: str, labels: str | None) -> tuple[nn.Module, 
         cfg.model.backbone.pretrained = None
     cfg.model.cls_head.average_clips = 'prob'
     model = MODELS.build(cfg.model)
-    try:
-        meta = load_checkpoint(model, checkpoint, map_location='cpu', strict=True).get('meta', {})
-    except RuntimeError as error:
-        raise ValueError(f'{checkpoint} does not fit the model of {cfg.filename}; use the config that wrote it. '
-                         f'{error}') from error
-    dataset = cfg.test_dataloader.dataset
-    beside = Path(dataset.get('ann_file', '')).with_name('label_map.txt') if dataset.get('ann_file') else None
-    if labels or (beside and beside.is_file()):
-        names = Path(labels or beside).read_text(encoding='utf-8').splitlines()
-        if labels and len(names) != cfg.model.cls_head.num_classes:
-            raise ValueError(f'{labels} names {len(names)} classes, the config has {cfg.model.cls_head.num_classes}')
-        return model, names
-    known = meta.get('dataset_meta') or getattr(DATASETS.get(dataset.type), 'METAINFO', {})
-    return model, known.get('classes', ())
+    meta = load_weights(model, checkpoint, cfg.filename)
+    if not labels:
+        return model, class_names(cfg.test_dataloader.dataset, meta)
+    names = Path(labels).read_text(encoding='utf-8').splitlines()
+    if len(names) != cfg.model.cls_head.num_classes:
+        raise ValueError(f'{labels} names {len(names)} classes, the config has {cfg.model.cls_head.num_classes}')
+    return model, names
 
 
 def _name(names: Sequence[str], label: int) -> str:
     return names[label] if label < len(names) else f'class {label}'
 
 
-def _from_video_file(pipeline: list[dict]) -> list[dict]:
+def from_video_file(pipeline: list[dict]) -> list[dict]:
+    """A pipeline that reads a video file, made of one that may read a folder of frames."""
     if all(step['type'] != 'RawFrameDecode' for step in pipeline):
         return pipeline
     decoded = [dict(type='DecordDecode') if step['type'] == 'RawFrameDecode' else step for step in pipeline]

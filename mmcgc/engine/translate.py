@@ -8,11 +8,11 @@ from itertools import islice
 
 import torch
 from mmengine.device import get_device
-from mmengine.runner import load_checkpoint
 
 from ..models.translation import EOS, UNK
 from ..registry import MODELS, TASK_UTILS
 from .launch import load_config
+from .load_weights import load_weights
 
 
 class Translator:
@@ -46,10 +46,7 @@ class Translator:
         self.corpus = TASK_UTILS.build(cfg.test_dataloader.dataset.corpus)
         cfg.model.search = dict(cfg.model.get('search', {}), **(search or {}))
         self.model = MODELS.build(cfg.model)
-        try:
-            load_checkpoint(self.model, checkpoint, map_location='cpu', strict=True, logger='silent')
-        except RuntimeError as error:
-            raise ValueError(f'{checkpoint} does not fit the model of {config}: {error}') from error
+        load_weights(self.model, checkpoint, config)
         self.model.to(device or get_device()).eval()
         self.max_length, self.max_tokens, self.buffer = max_length, max_tokens, buffer
         self.counts: Counter[str] = Counter()
