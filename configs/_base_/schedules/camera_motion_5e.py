@@ -1,0 +1,5 @@
+# A third of the learning rate of moving digits: with that one the gates find no motion in photographs.
+_base_ = 'moving_digits_5e.py'
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = dict(eta_max=1e-3)
+auto_scale_lr = dict(base_batch_size=16)
