@@ -18,10 +18,10 @@ from mmengine.config import Config
 from mmengine.utils import get_git_hash
 from torch import Tensor, nn
 
-from .markdown import markdown_table
 from .network import build_network, input_shape
 from .peak_memory import now, peak_bytes
 from .rivals import RIVALS, CondConv, rival_backends
+from .tables import markdown_table
 
 ARMS = ('plain', 'mmcgc', *RIVALS, 'condconv')
 PASSES = ('forward', 'step')
@@ -79,7 +79,8 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
             inputs = tuple(_place(t, device, channels_last) for t in inputs)
             for variant in variants.values():
                 variant.to(device)
-                _ = channels_last and variant.to(memory_format=torch.channels_last)
+                if channels_last:
+                    variant.to(memory_format=torch.channels_last)
             _check_parity(variants, inputs)
             if compiled:
                 variants = {arm: torch.compile(variant) for arm, variant in variants.items()}

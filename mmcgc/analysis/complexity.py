@@ -23,8 +23,8 @@ from torch import nn
 from mmcgc.layers import ContextGate
 from mmcgc.ops import multiply_adds
 
-from .markdown import markdown_table
 from .network import build_network, input_shape
+from .tables import markdown_table
 
 PARTS = ('pooling', 'context encoding', 'channel interacting', 'gate decoding', 'gating the kernel')
 

@@ -12,10 +12,10 @@ from mmengine.config import Config
 
 import mmcgc
 
-from .markdown import markdown_table
 from .network import build_network, input_shape
 from .paper import TABLES, Row
 from .paper_rule import paper_flops
+from .tables import markdown_table
 
 NO_CONFIG, CITED = 'no config yet', 'cited by the paper, not built here'
 METRICS = {'Top-1 (%)': 'Top 1 Accuracy', 'Top-5 (%)': 'Top 5 Accuracy', 'BLEU-4': 'BLEU'}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import multiprocessing
 import resource
 import statistics
@@ -21,8 +20,8 @@ from torch import Tensor
 from ..datasets.translation import TokenBatchSampler
 from ..models.translation import EOS, PAD
 from ..registry import DATASETS, MODELS
-from .markdown import markdown_table
 from .peak_memory import now
+from .tables import markdown_table
 
 COLUMNS = ('config', 'weights', 'parameters', 'device', 'threads', 'dtype', 'beam', 'sentences', 'batch_tokens',
            'written_tokens', 'sentences_per_second_p20', 'sentences_per_second_p50', 'sentences_per_second_p80',
@@ -76,16 +75,6 @@ def table(rows: list[dict]) -> str:
     how = ('{device}, {threads} threads, {dtype}, beam {beam}, {sentences} sentences in batches of {batch_tokens} '
            'tokens, torch {torch}, commit {commit}')
     return markdown_table(header, lines, right=(2, 3, 4, 5, 6)) + '\n\n' + how.format(**rows[0])
-
-
-def append_csv(rows: list[dict], path: str | Path) -> None:
-    """Add the rows to a CSV file, with a header where it is new."""
-    new = not Path(path).exists()
-    with open(path, 'a', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
 
 
 def _measure(path: str, checkpoint: str | None, sentences: int, max_tokens: int, repeats: int, device: str,

@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from ..datasets import RawframeDataset, VideoDataset
-from .markdown import markdown_table
+from .tables import markdown_table
 
 SUFFIXES = ('.avi', '.mkv', '.mp4', '.webm')
 JPEG_QUALITY = 95

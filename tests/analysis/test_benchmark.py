@@ -15,7 +15,7 @@ from mmcgc.analysis.benchmark import ARMS, benchmark, table
 from mmcgc.analysis.benchmark_picture import draw_growth, draw_points, read_rows
 from mmcgc.analysis.peak_memory import peak_bytes
 from mmcgc.analysis.rivals import RIVALS, CondConv, rival_backends
-from mmcgc.analysis.translation_speed import append_csv
+from mmcgc.analysis.tables import append_csv
 from mmcgc.layers import CGConv2d
 from mmcgc.ops import context_gated_conv
 from mmcgc.ops.functional import BACKENDS

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mmcgc.analysis import translation_speed
-from mmcgc.analysis.translation_speed import append_csv, benchmark, table
+from mmcgc.analysis.tables import append_csv
+from mmcgc.analysis.translation_speed import benchmark, table
 
 CONFIG = """
 model = dict(

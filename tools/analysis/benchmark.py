@@ -5,7 +5,7 @@ import argparse
 import torch
 
 from mmcgc.analysis.benchmark import ARMS, PASSES, benchmark, table
-from mmcgc.analysis.translation_speed import append_csv
+from mmcgc.analysis.tables import append_csv
 
 
 def parse_args() -> argparse.Namespace:

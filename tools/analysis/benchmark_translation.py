@@ -2,7 +2,8 @@
 
 import argparse
 
-from mmcgc.analysis.translation_speed import append_csv, benchmark, table
+from mmcgc.analysis.tables import append_csv
+from mmcgc.analysis.translation_speed import benchmark, table
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,6 +1,9 @@
-"""Tables of text."""
+"""Tables as text: Markdown to read, CSV to go on with."""
 
 from __future__ import annotations
+
+import csv
+from pathlib import Path
 
 
 def markdown_table(header: list[str], lines: list[list[str]], right: tuple[int, ...] = ()) -> str:
@@ -11,3 +14,13 @@ def markdown_table(header: list[str], lines: list[list[str]], right: tuple[int, 
                 for i, (cell, width) in enumerate(zip(cells, widths, strict=True))]
                for cells in (header, rule, *lines)]  # fmt: skip
     return '\n'.join(f'| {" | ".join(cells)} |' for cells in aligned)
+
+
+def append_csv(rows: list[dict], path: str | Path) -> None:
+    """Add the rows to a CSV file, with a header where it is new."""
+    new = not Path(path).exists()
+    with open(path, 'a', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
