@@ -19,6 +19,7 @@ from .views import to_2d
 # Of a tile, for each thread: its kernels stay in the second-level cache, its activations in what is behind it.
 _KERNEL_BYTES = 5 << 18
 _ACTIVATION_BYTES = 4 << 20
+_ROW = 64  # elements that are broadcast along at once, at least
 
 
 def can_run(x: Tensor, *arguments) -> str | None:
@@ -48,30 +49,34 @@ def run(
 class _Walk:
     """The tiles of one convolution: W, G1, G2 laid out to broadcast into a tile's kernels, and the scratch for them.
 
-    Kernels are (n, g, m, c, *K) for n samples, g convolution groups, m output and c input channels of a group.  Where
-    the kernel of one sample outweighs its activations they are channels-last, (n, g, m, *K, c): both terms then
-    broadcast along whole vectors, which is worth the change of layout.  ``axis`` is where c stands.
+    Kernels are (n, g, m, q, r) for n samples, g convolution groups and m output channels of a group; q rows of r
+    elements are its input channels, several to a row, and the kernel's axes.  G2 is repeated along a row: what is
+    broadcast along rows of one channel, nine elements of a 3 x 3 kernel, takes several times as long.
     """
 
-    def __init__(self, x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine, y_shape):
+    def __init__(self, x, weight, gate_in, gate_out, groups, combine, y_shape):
         self.batch, self.out, self.groups, self.combine = len(x), len(weight) // groups, groups, combine
-        kernel, active = weight.numel(), x[0].numel() + math.prod(y_shape[1:])
-        self.samples, self.rows = self._plan(kernel, active, x.element_size())
-        last = self.samples == 1 and kernel > active and _onednn(x, weight, stride, padding, dilation, groups)
-        self.axis = -1 if last else 3
+        self.kernel = weight.shape[1:]
+        size = math.prod(self.kernel[1:])
+        self.channels_of_row = next(n for n in range(1, self.kernel[0] + 1)
+                                    if n == self.kernel[0] or (self.kernel[0] % n == 0 and n * size >= _ROW))
+        row = self.channels_of_row * size
+        self.samples, self.rows = self._plan(
+            weight.numel(), x[0].numel() + math.prod(y_shape[1:]), x.element_size()
+        )
         terms = [t for t in (gate_in, gate_out) if t is not None]
         dtype = torch.promote_types(torch.float32, terms[0].dtype)
-        self.weight = weight.unflatten(0, (groups, -1))[None].movedim(3, self.axis)  # (1, g, O/g, c, *K)
+        self.weight = weight.reshape(1, groups, self.out, -1, row)  # (1, g, m, q, r)
         self.a = self.b = None
         if gate_in is not None:
-            self.a = gate_in.to(dtype).unflatten(1, (groups, -1)).unsqueeze(2).movedim(3, self.axis).contiguous()
+            self.a = gate_in.to(dtype).reshape(self.batch, groups, 1, -1, row)  # (B, g, 1, q, r)
         if gate_out is not None:
-            self.b = gate_out.to(dtype).unflatten(1, (groups, -1)).unsqueeze(3).movedim(3, self.axis).contiguous()
+            b = gate_out.to(dtype).reshape(self.batch, groups, self.out, 1, size)
+            self.b = b.repeat(1, 1, 1, 1, self.channels_of_row)  # (B, g, m, 1, r)
         self.odds = combine == 'sum' and len(terms) == 2 and _moderate(*terms)
         if self.odds:
             self.a, self.b = self.a.neg().exp_(), self.b.neg().exp_()
-        shape = (self.samples, groups, self.rows, *self.weight.shape[3:])
-        self.scratch = weight.new_empty(shape, dtype=dtype)
+        self.scratch = weight.new_empty((self.samples, groups, self.rows, *self.weight.shape[3:]), dtype=dtype)
 
     def _plan(self, kernel: int, active: int, itemsize: int) -> tuple[int, int]:
         """Samples and output channels of a tile: several samples, or one sample and a part of its kernel."""
@@ -82,25 +87,25 @@ class _Walk:
         return samples, -(-self.out // parts)
 
     def parts(self) -> Iterator[tuple[slice, Tensor]]:
-        """Output channels of one group, which are cut only where there is one, and their weight (1, g, m, c, *K)."""
+        """Output channels of one group, which are cut only where there is one, and their weight (1, g, m, q, r)."""
         for j in range(0, self.out, self.rows):
             rows = slice(j, min(j + self.rows, self.out))
-            yield rows, self.weight[:, :, rows].to(self.scratch.dtype).contiguous()
+            yield rows, self.weight[:, :, rows].to(self.scratch.dtype)
 
     def tiles(self) -> Iterator[slice]:
         """The samples of each tile."""
         return (slice(i, min(i + self.samples, self.batch)) for i in range(0, self.batch, self.samples))
 
     def fold(self, t: Tensor) -> Tensor:
-        """(n, C, *S) -> (1, n * C, *S): the samples become convolution groups."""
-        return t if len(t) == 1 else t.reshape(1, -1, *t.shape[2:])
+        """(n, C, *S) -> (1, n * C, *S), contiguous: the samples become convolution groups."""
+        return t.contiguous().view(1, -1, *t.shape[2:])
 
     def channels(self, rows: slice) -> slice:
         """The output channels of ``rows``, over all groups."""
         return rows if self.groups == 1 else slice(0, self.out * self.groups)
 
     def gate(self, samples: slice, rows: slice) -> Tensor:
-        """The gates of a tile, in the scratch: (n, g, m, c, *K)."""
+        """The gates of a tile, in the scratch: (n, g, m, q, r)."""
         out = self.scratch[: samples.stop - samples.start, :, : rows.stop - rows.start]
         a = None if self.a is None else self.a[samples]
         b = None if self.b is None else self.b[samples, :, rows]
@@ -114,16 +119,12 @@ class _Walk:
         return out if self.combine == 'factors' else out.sigmoid_()
 
     def kernels(self, gated: Tensor, dtype: torch.dtype) -> Tensor:
-        """(n, g, m, c, *K) gated weights -> (n * g * m, c, *K) for a grouped convolution."""
-        return gated.to(dtype).movedim(self.axis, 3).flatten(0, 2)
+        """(n, g, m, q, r) gated weights -> (n * g * m, c, *K) for a grouped convolution."""
+        return gated.to(dtype).reshape(-1, *self.kernel)
 
-
-def _onednn(x: Tensor, weight: Tensor, stride, padding, dilation, groups: int) -> bool:
-    """Whether oneDNN convolves one sample; what torch has besides takes the gradient of contiguous weights only."""
-    chosen = torch._C._select_conv_backend(
-        x[:1], weight, None, stride, padding, dilation, False, [0] * len(stride), groups, None
-    )
-    return chosen == torch._C._ConvBackend.Mkldnn
+    def grad_gate_out(self, grad: Tensor) -> Tensor:
+        """The gradient of ``b`` (B, g, m, 1, r) -> that of G2, (B, g, m, size of a kernel)."""
+        return grad.unflatten(-1, (self.channels_of_row, -1)).sum((3, 4))
 
 
 def _moderate(*terms: Tensor) -> bool:
@@ -152,7 +153,7 @@ def tiled_conv(
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
     if y.numel() == 0:
         return y
-    walk = _Walk(x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine, shape)
+    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, shape)
     conv = torch.conv2d if x.dim() == 4 else torch.conv3d
     for rows, weights in walk.parts():
         channels = walk.channels(rows)
@@ -161,7 +162,10 @@ def tiled_conv(
             kernels = walk.kernels(walk.gate(samples, rows).mul_(weights), x.dtype)
             offsets = None if bias is None else bias[channels].repeat(n)
             out = conv(walk.fold(x[samples]), kernels, offsets, stride, padding, dilation, n * groups)
-            y[samples, channels] = out.view(n, -1, *shape[2:])
+            out = out.view(n, -1, *shape[2:])
+            if out.shape == y.shape:  # one tile: spare the copy
+                return out.contiguous(memory_format=result_format(x))
+            y[samples, channels] = out
     return y
 
 
@@ -185,9 +189,9 @@ def tiled_conv_backward(
         kept = (t if t is not None and need else x.new_empty(0) for t, need in
                 ((x, need_x), (weight, need_kernel), (gate_in, need_kernel), (gate_out, need_kernel)))  # fmt: skip
         return tuple(torch.zeros_like(t) for t in kept)
-    walk = _Walk(x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine, grad.shape)
+    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, grad.shape)
     grad_x = torch.empty_like(x) if need_x else x.new_empty(0)
-    grad_w = torch.empty_like(weight, memory_format=torch.contiguous_format)
+    grad_w = torch.zeros_like(walk.weight, dtype=walk.scratch.dtype)
     grad_a = None if walk.a is None else torch.empty_like(walk.a)
     grad_b = None if walk.b is None else torch.empty_like(walk.b)
     times = combine != 'sum' and walk.a is not None and walk.b is not None
@@ -195,20 +199,24 @@ def tiled_conv_backward(
     for rows, weights in walk.parts():
         # Parts beyond the first add to what it wrote.
         write = Tensor.copy_ if rows.start == 0 else Tensor.add_
-        part_w = torch.zeros_like(weights)
+        part_w = grad_w[:, :, rows]
         for samples in walk.tiles():
             n = samples.stop - samples.start
-            gate = walk.gate(samples, rows)  # (n, g, m, c, *K)
+            gate = walk.gate(samples, rows)  # (n, g, m, q, r)
             product = torch.mul(gate, weights, out=gated[:n, :, : rows.stop - rows.start])
             dx, dk, _ = torch.ops.aten.convolution_backward(
                 walk.fold(grad[samples, walk.channels(rows)]), walk.fold(x[samples]), walk.kernels(product, x.dtype),
                 None, stride, padding, dilation, False, [0] * nd, n * groups, [need_x, need_kernel, False],
             )  # fmt: skip
             if need_x:
-                write(grad_x[samples], dx.view(n, *x.shape[1:]))
+                dx = dx.view(n, *x.shape[1:])
+                if dx.shape == x.shape and walk.rows == walk.out and x.is_contiguous():
+                    grad_x = dx
+                else:
+                    write(grad_x[samples], dx)
             if not need_kernel:
                 continue
-            dk = dk.unflatten(0, gate.shape[:3]).movedim(3, walk.axis).contiguous().to(gate.dtype)
+            dk = dk.reshape(gate.shape).to(gate.dtype)
             if n == 1:
                 part_w.addcmul_(dk, gate)
             else:
@@ -220,13 +228,11 @@ def tiled_conv_backward(
             if walk.a is not None:
                 write(grad_a[samples], (dk * walk.b[samples, :, rows] if times else dk).sum(2, keepdim=True))
             if walk.b is not None:
-                grad_b[samples, :, rows] = (dk * walk.a[samples] if times else dk).sum(walk.axis, keepdim=True)
-        grad_w.unflatten(0, (groups, -1))[:, rows] = part_w.movedim(walk.axis, 3)[0]
+                grad_b[samples, :, rows] = (dk * walk.a[samples] if times else dk).sum(3, keepdim=True)
     if not need_kernel:
         return grad_x, *(x.new_empty(0) for _ in range(3))
-    terms = (x.new_empty(0) if g is None else g.movedim(walk.axis, 3).reshape(t.shape).to(t.dtype)
-             for g, t in ((grad_a, gate_in), (grad_b, gate_out)))  # fmt: skip
-    return grad_x, grad_w, *terms
+    terms = ((grad_w, weight), (grad_a, gate_in), (None if grad_b is None else walk.grad_gate_out(grad_b), gate_out))
+    return grad_x, *(x.new_empty(0) if g is None else g.reshape(t.shape).to(t.dtype) for g, t in terms)
 
 
 register(tiled_conv, tiled_conv_backward)
