@@ -5,6 +5,7 @@ import socket
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +37,13 @@ def tool_environment(tiny, **environment) -> dict[str, str]:
     ours = dict(PYTHONPATH=path, PATH=f'{here}{os.pathsep}{os.environ["PATH"]}', CUDA_VISIBLE_DEVICES='-1',
                 OMP_NUM_THREADS='1')
     return {**os.environ, **ours, **environment}
+
+
+def onnx_runtime():
+    """The package onnxruntime; skips the test where it is missing, or this torch cannot export (docs/export.md)."""
+    if torch.__version__.startswith('2.6.'):
+        pytest.skip('the ONNX exporter of torch 2.6 fails on any batch norm')
+    return pytest.importorskip('onnxruntime')
 
 
 def free_port() -> str:

@@ -12,7 +12,7 @@ import xml.etree.ElementTree
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, onnx_runtime
 from mmengine.config import Config
 from mmengine.registry import HOOKS, MODELS
 
@@ -159,7 +159,7 @@ def test_configs_build(page, tmp_path):
 def test_python_runs(page, tmp_path, monkeypatch):
     """The blocks of a page, one after the other, in one namespace."""
     if 'onnxruntime' in PAGES[page]:
-        pytest.importorskip('onnxruntime')
+        onnx_runtime()
     monkeypatch.chdir(tmp_path)
     registered = {registry: dict(registry.module_dict) for registry in (MODELS, *MODELS.children.values())}
     names: dict = {'__name__': 'documented'}

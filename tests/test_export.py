@@ -5,7 +5,7 @@ import io
 
 import pytest
 import torch
-from helpers import ROOT, assert_close
+from helpers import ROOT, assert_close, onnx_runtime
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
@@ -103,7 +103,7 @@ def test_torch_export_with_any_batch(network):
 
 
 def test_onnx_with_any_batch(network, tmp_path):
-    onnxruntime = pytest.importorskip('onnxruntime')
+    onnxruntime = onnx_runtime()
     model, sample, expected = network
     path = tmp_path / 'model.onnx'
     torch.onnx.export(exportable(model), (sample(2),), path, dynamo=True, dynamic_shapes=dynamic(), verbose=False,
@@ -127,7 +127,7 @@ def test_a_trace_with_any_batch(network):
 
 
 def test_onnx_chooses_the_portable_form_by_itself(tmp_path):
-    onnxruntime = pytest.importorskip('onnxruntime')
+    onnxruntime = onnx_runtime()
     layer = settled(CGConv2d(6, 4, 3, stride=2, padding=1, groups=2))
     sample = floats(6, 9, 7)
     torch.onnx.export(layer, (sample(2),), tmp_path / 'layer.onnx', dynamo=True, dynamic_shapes=dynamic(),
