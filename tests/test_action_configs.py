@@ -97,7 +97,7 @@ def test_a_network_trains_and_tests(name):
 @pytest.mark.parametrize('name', LEAVES)
 def test_gates_are_where_the_name_says(name):
     kinds = {'tsn-cgc': (17, 0), 'tsm-cgc': (17, 0), 'p3d-cgc-1d': (0, 8), 'p3d-cgc-3d': (0, 17),
-             'p3d-cgc-1d-3d': (0, 25), 'tsn-cgc-conv1-res12': (9, 0), 'tsm-cgc-conv1-res12': (9, 0)}
+             'p3d-cgc-1d-3d': (0, 25), 'tsn-cgc-conv1-res1': (5, 0), 'tsm-cgc-conv1-res1': (5, 0)}
     gated = [m for m in weightless(name).modules() if isinstance(m, (CGConv2d, CGConv3d)) and m.gate is not None]
     found = tuple(sum(isinstance(m, kind) for m in gated) for kind in (CGConv2d, CGConv3d))
     assert found == kinds.get(name.split('_')[0], (0, 0))

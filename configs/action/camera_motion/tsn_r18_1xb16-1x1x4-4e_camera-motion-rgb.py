@@ -1,7 +1,7 @@
 _base_ = [
     'mmaction::_base_/models/tsn_r50.py',
     '../../_base_/datasets/camera_motion_bs16.py',
-    '../../_base_/schedules/camera_motion_5e.py',
+    '../../_base_/schedules/camera_motion_4e.py',
     '../../_base_/action_runtime.py',
 ]
 model = dict(
