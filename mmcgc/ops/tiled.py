@@ -18,7 +18,7 @@ from .views import to_2d
 
 # Of a tile, for each thread: its kernels stay in the second-level cache, its activations in what is behind it.
 _KERNEL_BYTES = 5 << 18
-_ACTIVATION_BYTES = 4 << 20
+_ACTIVATION_BYTES = 2 << 20
 _ROW = 64  # elements that are broadcast along at once, at least
 
 
@@ -67,15 +67,15 @@ class _Walk:
         terms = [t for t in (gate_in, gate_out) if t is not None]
         dtype = torch.promote_types(torch.float32, terms[0].dtype)
         self.weight = weight.reshape(1, groups, self.out, -1, row)  # (1, g, m, q, r)
+        self.odds = combine == 'sum' and len(terms) == 2 and _moderate(*terms)
         self.a = self.b = None
         if gate_in is not None:
-            self.a = gate_in.to(dtype).reshape(self.batch, groups, 1, -1, row)  # (B, g, 1, q, r)
+            a = gate_in.to(dtype)
+            self.a = (a.neg().exp_() if self.odds else a).reshape(self.batch, groups, 1, -1, row)  # (B, g, 1, q, r)
         if gate_out is not None:
-            b = gate_out.to(dtype).reshape(self.batch, groups, self.out, 1, size)
+            b = gate_out.to(dtype)
+            b = (b.neg().exp_() if self.odds else b).reshape(self.batch, groups, self.out, 1, size)
             self.b = b.repeat(1, 1, 1, 1, self.channels_of_row)  # (B, g, m, 1, r)
-        self.odds = combine == 'sum' and len(terms) == 2 and _moderate(*terms)
-        if self.odds:
-            self.a, self.b = self.a.neg().exp_(), self.b.neg().exp_()
         self.scratch = weight.new_empty((self.samples, groups, self.rows, *self.weight.shape[3:]), dtype=dtype)
 
     def _plan(self, kernel: int, active: int, itemsize: int) -> tuple[int, int]:
