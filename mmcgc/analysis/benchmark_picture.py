@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
@@ -19,6 +20,7 @@ NAMES = dict(plain='plain', mmcgc='mmcgc', batch_as_groups='batch as groups', un
 MARKERS = dict(zip(ARMS, 'sovX^D', strict=True))
 COLOUR = dict(zip(ARMS, cycle(COLOURS)))
 TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50)
+HELD = ('config', 'device', 'threads', 'layout', 'dtype', 'compiled')
 GROWTH = dict(batch=lambda row: int(row['batch']), size=lambda row: int(row['input'].split('x')[-1]))
 
 
@@ -79,11 +81,18 @@ def draw_points(path: str, out: str, layers: bool = False) -> str:
 def draw_growth(path: str, out: str, against: str) -> str:
     """Draw the ratio to plain of a network's training step and inference against its batch or the size of its input.
 
+    All else is held: of the settings in the file, the one that was measured for most values of it is drawn.
+
     Raises:
         ValueError: fewer than two values of it in the file.
     """
     out, value = check_picture(out), GROWTH[against]
-    rows = [row for row in read_rows(path) if row['layer'] == 'network' and row['arm'] != 'plain']
+    settings = defaultdict(list)
+    for row in read_rows(path):
+        if row['layer'] == 'network' and row['arm'] != 'plain':
+            others = [of(row) for name, of in GROWTH.items() if name != against]
+            settings[(*others, *(row[key] for key in HELD))].append(row)
+    rows = max(settings.values(), key=lambda rows: len(set(map(value, rows))), default=[])
     ticks = sorted({value(row) for row in rows})
     if len(ticks) < 2:
         raise ValueError(f'{path} has networks of {len(ticks)} values of {against}; at least two are drawn')

@@ -150,6 +150,14 @@ def test_a_later_measurement_replaces_an_earlier_one(measured, tmp_path):
     assert len(read_rows(path)) == len(read_rows(measured)) == len(text.splitlines()) - 1
 
 
+def test_a_curve_holds_all_but_one_setting(measured, tmp_path):
+    with measured.open() as file:
+        rows = list(csv.DictReader(file))
+    path = tmp_path / 'rows.csv'
+    append_csv([*rows, *(dict(row, threads='99', batch='4') for row in rows)], path)
+    assert '2 values of batch' in draw_growth(path, tmp_path / 'picture.png', 'batch')
+
+
 @pytest.mark.parametrize('content, options, message', [
     ('a,b\n1,2\n', {}, 'no rows of'), (None, dict(against='size'), '1 values of size'),
 ], ids=['foreign', 'one-size'])
