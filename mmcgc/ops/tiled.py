@@ -162,10 +162,7 @@ def tiled_conv(
             kernels = walk.kernels(walk.gate(samples, rows).mul_(weights), x.dtype)
             offsets = None if bias is None else bias[channels].repeat(n)
             out = conv(walk.fold(x[samples]), kernels, offsets, stride, padding, dilation, n * groups)
-            out = out.view(n, -1, *shape[2:])
-            if out.shape == y.shape:  # one tile: spare the copy
-                return out.contiguous(memory_format=result_format(x))
-            y[samples, channels] = out
+            y[samples, channels] = out.view(n, -1, *shape[2:])
     return y
 
 
@@ -209,11 +206,7 @@ def tiled_conv_backward(
                 None, stride, padding, dilation, False, [0] * nd, n * groups, [need_x, need_kernel, False],
             )  # fmt: skip
             if need_x:
-                dx = dx.view(n, *x.shape[1:])
-                if dx.shape == x.shape and walk.rows == walk.out and x.is_contiguous():
-                    grad_x = dx
-                else:
-                    write(grad_x[samples], dx)
+                write(grad_x[samples], dx.view(n, *x.shape[1:]))
             if not need_kernel:
                 continue
             dk = dk.reshape(gate.shape).to(gate.dtype)

@@ -185,6 +185,15 @@ def test_operator_registration():
     torch.library.opcheck(torch.ops.mmcgc.tiled_conv.default, args)
 
 
+def test_the_result_may_be_changed_in_place():
+    """As by an activation without a norm before it; one sample and several, one axis and two."""
+    for batch, axes in ((1, 1), (1, 2), (3, 2)):
+        x, weight = torch.randn(batch, 4, *[5] * axes), torch.randn(4, 4, *[3] * axes, requires_grad=True)
+        terms = torch.randn(2, batch, 4, *[3] * axes)
+        context_gated_conv(x, weight, *terms, padding=1).relu_().sum().backward()
+        assert weight.grad.abs().sum() > 0
+
+
 def test_padding_as_words():
     x, w, a, b, bias = (t.detach() for t in tensors((2, 3, 4, (4, 3), (9, 8), 1, 0, 1, 1), torch.float64))
     for backend in ('tiled', 'reference'):
