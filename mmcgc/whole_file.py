@@ -15,7 +15,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     After an error nothing of it is left, and a file that was there before stays.
     """
     path = Path(path)
-    part = path.with_name(f'.{path.stem}.part{path.suffix}')
+    part = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')  # ranks may write the same file at once
     try:
         yield part
         os.replace(part, path)

@@ -194,7 +194,7 @@ def archive(path: Path, *members: tuple[str, bytes | str], kind: bytes = tarfile
 
 class TestArchives:
 
-    @pytest.mark.parametrize('name', ['../../train/n01440764/a.JPEG', '/tmp/train/n01440764/a.JPEG',
+    @pytest.mark.parametrize('name', ['../../train/n01440764/a.JPEG', '/train/n01440764/a.JPEG',
                                       'x/../../../train/n01440764/a.JPEG', 'C:\\train/n01440764/a.JPEG'])
     def test_images_cannot_leave_the_folder(self, tmp_path, name):
         source = archive(tmp_path / 'evil.tar', ('train/n01440764/b.JPEG', image()), (name, image()))

@@ -1,4 +1,4 @@
-# A third of the learning rate of moving digits: with that one the gates find no motion in photographs.
+# A third of the learning rate of moving digits.
 _base_ = 'moving_digits_5e.py'
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = dict(eta_max=1e-3, total_steps=4)

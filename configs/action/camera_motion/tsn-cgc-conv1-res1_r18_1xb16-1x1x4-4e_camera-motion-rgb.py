@@ -1,5 +1,4 @@
-# Gates where kernels are small beside the maps, which a CPU can afford.  They start at 1/2: gates that differ from
-# frame to frame at random hide the motion.
+# Gates where kernels are small beside the maps, which a CPU can afford; they start at 1/2.
 _base_ = 'tsn_r18_1xb16-1x1x4-4e_camera-motion-rgb.py'
 model = dict(
     backbone=dict(
