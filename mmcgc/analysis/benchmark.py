@@ -10,7 +10,7 @@ import importlib.util
 import itertools
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -27,11 +27,13 @@ ARMS = ('plain', 'mmcgc', *RIVALS, 'condconv')
 PASSES = ('forward', 'step')
 TOLERANCE = 1e-4  # of the largest output, between the ways to run the same gated network in float32
 _VOCABULARY = 100
+_TURN = 0.01  # seconds that a turn on a GPU lasts, at least
 
 
 def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequence[int] | None = None,
               arms: Sequence[str] = ARMS, passes: Sequence[str] = PASSES, repeats: int = 7, device: str = 'cpu',
-              channels_last: bool = False, bfloat16: bool = False, compiled: bool = False) -> list[dict]:
+              channels_last: bool = False, bfloat16: bool = False, compiled: bool = False,
+              graphed: bool = False) -> list[dict]:
     """Measure a gated config's network, or each of its gated layers, in every way to run it.
 
     'plain' is the same network without gates, 'mmcgc' the library's choice, 'context' computes the gates without
@@ -45,16 +47,18 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
         size: of a sample, as for :func:`input_shape`; for translation the number of tokens.
         arms: which of :data:`ARMS`, 'plain' among them.
         passes: 'forward' (inference, eval mode) and 'step' (forward and backward, train mode, no optimiser).
-        repeats: turns that are timed, after one that is not.
+        repeats: turns that are timed, after two passes that are not; a turn is one pass, on a GPU as many as take 10 ms.
         device: 'cpu', 'cuda', ...
         channels_last, bfloat16, compiled: memory format, autocast and torch.compile, for all arms.
+        graphed: capture every pass as a CUDA graph, and time its replays.
 
     Returns:
         A row for each network or layer, pass and arm: median milliseconds, the ratio to 'plain' (20th, 50th and 80th
         percentile over the turns), peak memory in MiB above the start, and how it was measured.
 
     Raises:
-        ValueError: an unknown arm or pass, numbers that are not positive, or a network without gates.
+        ValueError: an unknown arm or pass, numbers that are not positive, a network without gates, or CUDA graphs
+            without a GPU.
         RuntimeError: two ways to run the network disagree by more than :data:`TOLERANCE`.
     """
     unknown = sorted({*arms} - {*ARMS} | {*passes} - {*PASSES})
@@ -63,6 +67,8 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
                          f'{", ".join((*arms, *passes))}')
     if min(batch, repeats) < 1:
         raise ValueError(f'batch={batch} and repeats={repeats} must be positive')
+    if graphed and torch.device(device).type != 'cuda':
+        raise ValueError(f'CUDA graphs need --device cuda, got {device!r}')
     torch.manual_seed(0)
     network, sample = _network(Config.fromfile(config), batch, size)
     if not _gated(network):
@@ -70,7 +76,7 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
     cases = _layers(network, sample, batch) if by_layer else [('network', 1, network, (sample,))]
     setting = dict(device=_device_name(device), threads=torch.get_num_threads(), batch=batch,
                    layout='channels-last' if channels_last else 'contiguous',
-                   dtype='bfloat16' if bfloat16 else 'float32', compiled=compiled, torch=torch.__version__,
+                   dtype='bfloat16' if bfloat16 else 'float32', compiled=compiled, graphed=graphed, torch=torch.__version__,
                    commit=get_git_hash(digits=7))
     rows = []
     with rival_backends():
@@ -85,7 +91,7 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
             if compiled:
                 variants = {arm: torch.compile(variant) for arm, variant in variants.items()}
             for which in passes:
-                measured = _measure(variants, inputs, which, repeats, bfloat16)
+                measured = _measure(variants, inputs, which, repeats, bfloat16, graphed)
                 for arm, result in measured.items():
                     shape = 'x'.join(map(str, inputs[0].shape))
                     rows.append(dict(config=config, layer=name, count=count, input=shape, arm=arm, **{'pass': which},
@@ -99,7 +105,8 @@ def table(rows: list[dict]) -> str:
     lines = [[f'{row["layer"]} x {row["count"]}' if row['count'] > 1 else row['layer'], row['input'], row['pass'],
               row['arm'], f'{row["ms"]:.2f}', '{ratio:.2f} ({ratio_p20:.2f}, {ratio_p80:.2f})'.format(**row),
               f'{row["peak_mib"]:.0f}'] for row in rows]
-    how = '{config}: {device}, {threads} threads, batch {batch}, {layout}, {dtype}, torch {torch}, commit {commit}'
+    how = ('{config}: {device}, {threads} threads, batch {batch}, {layout}, {dtype}, compiled {compiled}, graphed '
+           '{graphed}, torch {torch}, commit {commit}')
     return markdown_table(header, lines, right=(4, 5, 6)) + '\n\n' + how.format(**rows[0])
 
 
@@ -189,19 +196,21 @@ def _tensor(output) -> Tensor:
     return output[0] if isinstance(output, (tuple, list)) else output
 
 
-def _measure(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...], which: str, repeats: int, bfloat16: bool
-             ) -> dict[str, dict]:
+def _measure(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...], which: str, repeats: int, bfloat16: bool,
+             graphed: bool) -> dict[str, dict]:
     device = inputs[0].device
-    runs = {arm: _run(variant, inputs, which, bfloat16) for arm, variant in variants.items()}
+    eager = {arm: _run(variant, inputs, which, bfloat16) for arm, variant in variants.items()}
+    runs = {arm: _captured(run) for arm, run in eager.items()} if graphed else eager
+    calls = {arm: _calls(run, device) for arm, run in runs.items()}
     seconds = {arm: [] for arm in runs}
-    for turn in range(repeats + 1):
+    for turn in range(repeats):
         for arm in [*runs][turn % len(runs):] + [*runs][:turn % len(runs)]:
             start = now(device)
-            runs[arm]()
-            if turn:
-                seconds[arm].append(now(device) - start)
+            for _ in range(calls[arm]):
+                runs[arm]()
+            seconds[arm].append((now(device) - start) / calls[arm])
     results = {}
-    for arm, run in runs.items():
+    for arm, run in eager.items():
         ratios = [own / plain for own, plain in zip(seconds[arm], seconds['plain'], strict=True)]
         low, *_, high = statistics.quantiles(ratios, n=5, method='inclusive') if repeats > 1 else ratios * 2
         results[arm] = dict(
@@ -231,6 +240,26 @@ def _run(module: nn.Module, inputs: tuple[Tensor, ...], which: str, bfloat16: bo
             leaf.grad = None
 
     return forward if which == 'forward' else step
+
+
+def _calls(run: Callable[[], None], device: torch.device) -> int:
+    """How often a turn runs it: once on a CPU; on a GPU so often that waiting for it at the end does not count."""
+    run()
+    start = now(device)
+    run()
+    return 1 if device.type == 'cpu' else max(1, int(_TURN / (now(device) - start)))
+
+
+def _captured(run: Callable[[], None]) -> Callable[[], None]:
+    """The same pass as one CUDA graph."""
+    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
 
 
 def _device_name(device: str) -> str:

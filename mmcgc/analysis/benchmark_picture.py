@@ -20,7 +20,7 @@ NAMES = dict(plain='plain', mmcgc='mmcgc', batch_as_groups='batch as groups', un
 MARKERS = dict(zip(ARMS, 'sovX^D', strict=True))
 COLOUR = dict(zip(ARMS, cycle(COLOURS)))
 TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50)
-HELD = ('config', 'device', 'threads', 'layout', 'dtype', 'compiled')
+HELD = ('config', 'device', 'threads', 'layout', 'dtype', 'compiled', 'graphed')
 GROWTH = dict(batch=lambda row: int(row['batch']), size=lambda row: int(row['input'].split('x')[-1]))
 
 

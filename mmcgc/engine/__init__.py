@@ -3,6 +3,7 @@
 from .amp import BFloat16OptimWrapper
 from .checkpoint_match import CheckpointMatchHook
 from .clips import ClipsHook, check_clips
+from .cuda_graph import CUDAGraphHook
 from .curves import CurvesHook
 from .gate_statistics import GateStatisticsHook
 from .inverse_sqrt import InverseSqrtLR
@@ -13,7 +14,7 @@ from .resume_batches import ResumeBatchesHook
 from .safe_checkpoint import SafeCheckpointHook
 
 __all__ = [
-    'BFloat16OptimWrapper', 'CheckpointMatchHook', 'ClipsHook', 'CurvesHook', 'GateStatisticsHook',
+    'BFloat16OptimWrapper', 'CUDAGraphHook', 'CheckpointMatchHook', 'ClipsHook', 'CurvesHook', 'GateStatisticsHook',
     'GatedTSMOptimWrapperConstructor', 'InverseSqrtLR', 'LossGuardHook', 'PositionSeedHook', 'ResumeBatchesHook',
     'SafeCheckpointHook', 'check_clips',
 ]

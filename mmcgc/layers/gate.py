@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcgc.ops import COMBINES
+from mmcgc.ops import COMBINES, triton_context
 
 from .pooling import average_pool, max_pool
 
@@ -179,8 +179,11 @@ class ContextGate(nn.Module):
         Returns:
             G1 (B, C, *K) and G2 (B, O, *K); None for a branch that is switched off.
         """
-        # Channels last within: a normalisation of (rows, C) runs several times faster on a CPU than one of (N, C, d).
         context = self._pool(x)  # (N, C, P)
+        if context.is_cuda and self._fits_kernels(context):
+            terms = triton_context.run(context, *self._modules_in_order(), self.channel_groups)  # (N, n, C), (N, n, O)
+            return tuple(self._as_kernels(term.transpose(1, 2)) for term in terms)
+        # Channels last within: a normalisation of (rows, C) runs several times faster on a CPU than one of (N, C, d).
         encoded = _to_rows(self.context_encoding(context))  # (N*d, C)
         gate_in = gate_out = None
         if self.branches != 'out':
@@ -213,14 +216,29 @@ class ContextGate(nn.Module):
         """(N*d, C) -> (B, C, *K), a kernel for each frame where there are frames."""
         latent = rows.unflatten(0, (-1, self.latent)).transpose(1, 2)  # (N, C, d)
         decoded = getattr(self, name)(latent)  # (N, C, n) or (N, C, T*n)
-        if self.num_frames is None:
-            return decoded.unflatten(2, self.kernel_size)
-        if self.temporal_decoder == 'joint':
-            decoded = decoded.unflatten(2, (self.num_frames, -1))  # (N, C, T, n)
-        else:
+        if self.num_frames is not None and self.temporal_decoder == 'additive':
             times = getattr(self, f'{name}_time')(latent)  # (N, C, T)
-            decoded = decoded.unsqueeze(2) + times.unsqueeze(3)  # (N, C, T, n)
-        return decoded.transpose(1, 2).flatten(0, 1).unflatten(2, self.kernel_size)  # (N*T, C, *K)
+            decoded = (decoded.unsqueeze(2) + times.unsqueeze(3)).flatten(2)  # (N, C, T*n)
+        return self._as_kernels(decoded)
+
+    def _as_kernels(self, decoded: Tensor) -> Tensor:
+        """(N, C, n) -> (B, C, *K), or (N, C, T*n) -> (N*T, C, *K)."""
+        if self.num_frames is not None:
+            decoded = decoded.unflatten(2, (self.num_frames, -1)).transpose(1, 2).flatten(0, 1)  # (N*T, C, n)
+        return decoded.unflatten(2, self.kernel_size)
+
+    def _fits_kernels(self, context: Tensor) -> bool:
+        """Whether this is the paper's network, or a variant of the same form, and where the kernels can run."""
+        usual = self.branches == 'both' and hasattr(self, 'interact_norm') and hasattr(self, 'decode_out')
+        additive = self.num_frames is not None and self.temporal_decoder == 'additive'
+        if not usual or additive or self.separate_encoding:
+            return False
+        return triton_context.can_run(context, *self._modules_in_order(), self.channel_groups) is None
+
+    def _modules_in_order(self) -> tuple[tuple[nn.Module, ...], tuple[nn.Module, ...]]:
+        """Linear layers and norms, as :func:`mmcgc.ops.triton_context.run` takes them."""
+        linears = self.context_encoding, self.channel_interacting, self.decode_in, self.decode_out
+        return linears, (self.context_norm, self.interact_norm, self.interacted_norm)
 
     def extra_repr(self) -> str:
         return (

@@ -7,7 +7,7 @@ gradient that is not needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,8 +28,15 @@ def output_shape(
     return [x.shape[0], weight.shape[0], *((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in axes)]
 
 
-def register(forward: CustomOpDef, backward: CustomOpDef) -> None:
-    """Tell torch the results' shapes and the gradient; nothing is saved but x, weight, gate_in and gate_out."""
+def register(
+    forward: CustomOpDef,
+    backward: CustomOpDef,
+    grad_like: Callable[[Tensor], Tensor] = lambda t: t.new_empty(t.shape),
+) -> None:
+    """Tell torch the results' shapes and the gradient; nothing is saved but x, weight, gate_in and gate_out.
+
+    ``grad_like`` gives the layout of the gradients of weight, gate_in and gate_out; by default they are contiguous.
+    """
 
     @forward.register_fake
     def _(x, weight, gate_in, gate_out, bias, stride, padding, dilation, *others):
@@ -40,7 +47,7 @@ def register(forward: CustomOpDef, backward: CustomOpDef) -> None:
     def _(grad, x, weight, gate_in, gate_out, *settings):
         *_, need_x, need_kernel = settings
         wanted = (t if t is not None and need_kernel else x.new_empty(0) for t in (weight, gate_in, gate_out))
-        return torch.empty_like(x) if need_x else x.new_empty(0), *(t.new_empty(t.shape) for t in wanted)
+        return torch.empty_like(x) if need_x else x.new_empty(0), *map(grad_like, wanted)
 
     def save(ctx, inputs, output):
         x, weight, gate_in, gate_out, _, *ctx.settings = inputs

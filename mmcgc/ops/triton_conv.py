@@ -9,7 +9,6 @@ Triton launches on the current device, which the operators therefore make that o
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from itertools import product
 from typing import Sequence  # noqa: UP035  torch 2.6 reads no other spelling
@@ -20,11 +19,10 @@ from torch.nn import functional as F
 
 from .operators import output_shape, register, result_format
 from .triton_axes import Axis, forward_axis, gradient_axes
+from .triton_device import interpreted, no_device
 from .triton_tiles import Tiles, conv_tiles, pick, weight_grad_tiles
 from .views import frames_to_samples, has_2d_view
 
-# Triton 3.3 takes named tuples as arguments of a kernel, and compiles for NVIDIA GPUs from this capability on.
-_LEAST_TRITON, _LEAST_CAPABILITY = (3, 3), (8, 0)
 # A weight gradient's samples are shared among programs until there are as many as fill a large GPU several times.
 _PROGRAMS = 1024
 _MOST_TAPS = 32  # bits of the masks that tell which of them lie within the input
@@ -49,29 +47,7 @@ def can_run(x, weight, gate_in, gate_out, bias, stride, padding, dilation, group
         return f'it takes {_MOST_TAPS} taps along an axis, got a kernel {tuple(weight.shape[2:])}'
     if max(math.prod(x.shape[1:]), math.prod(outputs[1:]), weight.numel()) >= 2**31:
         return f'a sample and the weight must have fewer than 2^31 elements, got x {tuple(x.shape)}'
-    return _no_device(x.device.type, x.device.index, x.dtype)
-
-
-def _no_device(kind: str, index: int | None, dtype: torch.dtype) -> str | None:
-    try:
-        import triton
-    except ImportError:
-        return 'Triton is not installed: pip install triton'
-    if tuple(int(part) for part in triton.__version__.split('.')[:2]) < _LEAST_TRITON:
-        return f'it needs Triton {".".join(map(str, _LEAST_TRITON))} or later, got {triton.__version__}'
-    if kind == 'cpu':
-        if not _interpreted():
-            return 'on the CPU it runs in the interpreter alone: set TRITON_INTERPRET=1 before Triton is imported'
-        return 'the interpreter has no bfloat16' if dtype == torch.bfloat16 else None
-    if kind != 'cuda' or torch.version.hip is not None or not torch.cuda.is_available():
-        return f'it needs an NVIDIA GPU, got a tensor on {kind!r}'
-    if torch.cuda.get_device_capability(index) < _LEAST_CAPABILITY:
-        return f'it needs compute capability {_LEAST_CAPABILITY}, got {torch.cuda.get_device_capability(index)}'
-    return None
-
-
-# What torch.compiler.assume_constant_result does; that function imports the whole compiler.
-_no_device._dynamo_marked_constant = True
+    return no_device(x.device.type, x.device.index, x.dtype)
 
 
 def run(
@@ -109,7 +85,7 @@ def triton_conv(
     with torch.cuda.device_of(x):
         source, kernel = _aligned(x), _aligned(weight)
         outputs, inputs, taps = len(kernel), kernel.shape[1], math.prod(kernel.shape[2:])
-        strides, factors = (taps * inputs, inputs, 1), (_factors(gate_in, inputs), _factors(gate_out, outputs))
+        strides, factors = (taps * inputs, inputs, 1), _factors(gate_in, gate_out, kernel)
         candidates = conv_tiles(inputs, outputs, taps, h.count * w.count, x.element_size(), _hopper(x))
 
         def write(out: Tensor) -> None:
@@ -138,7 +114,7 @@ def triton_conv_backward(
     with torch.cuda.device_of(x):
         grad = grad.contiguous(memory_format=torch.channels_last)
         source, kernel = _aligned(x), _aligned(weight)
-        factors = _factors(gate_in, kernel.shape[1]), _factors(gate_out, len(kernel))
+        factors = _factors(gate_in, gate_out, kernel)
         if need_x:
             out = torch.empty_like(x)
             grads[0] = _written(out, kernel.shape[1], lambda dst: _input_grad(grad, kernel, *factors, dst, axes))
@@ -147,15 +123,12 @@ def triton_conv_backward(
             for index, (t, like) in enumerate(zip(sums, (weight, gate_in, gate_out), strict=True), 1):
                 if like is not None:
                     t = t.unflatten(1, weight.shape[2:]).movedim(-1, 1)[:, : like.shape[1]]  # shape of ``like``
-                    grads[index] = t.to(like.dtype).contiguous()
+                    same = t.stride() == like.stride() and t.dtype == like.dtype
+                    grads[index] = t if same else torch.empty_like(like).copy_(t)
     return tuple(grads)
 
 
-register(triton_conv, triton_conv_backward)
-
-
-def _interpreted() -> bool:
-    return os.environ.get('TRITON_INTERPRET') == '1'
+register(triton_conv, triton_conv_backward, torch.empty_like)
 
 
 def _precision() -> str:
@@ -178,22 +151,31 @@ def _axes(x, y_shape, weight, stride, padding, dilation):
 
 def _aligned(t: Tensor) -> Tensor:
     """Channels-last, with zeros up to a multiple of four channels, for loads of 8 bytes or more."""
-    t = F.pad(t, (0, 0, 0, 0, 0, -t.shape[1] % 4)) if t.shape[1] % 4 else t
-    return t.contiguous(memory_format=torch.channels_last)
+    return _padded(t, t.shape[1] + -t.shape[1] % 4).contiguous(memory_format=torch.channels_last)
 
 
-def _factors(gate: Tensor | None, channels: int) -> Tensor | None:
-    """e^-gate as (B, taps, channels), whatever the layout of ``gate`` (B, C, KH, KW)."""
+def _padded(t: Tensor, channels: int) -> Tensor:
+    return F.pad(t, (0, 0, 0, 0, 0, channels - t.shape[1])) if t.shape[1] < channels else t
+
+
+def _factors(gate_in: Tensor | None, gate_out: Tensor | None, kernel: Tensor) -> list[Tensor | None]:
+    """e^-gate of both terms as (B, taps, channels), whatever their layout; None where there is none."""
     from . import triton_kernels
 
-    if gate is None:
-        return None
-    gate = F.pad(gate, (0, 0, 0, 0, 0, channels - gate.shape[1])).flatten(2)
-    out = torch.empty(len(gate), gate.shape[2], channels, dtype=torch.float32, device=gate.device)
-    triton_kernels.gate_factors[(_tiles(out.numel(), 1024),)](
-        gate, out, out.numel(), *gate.stride(), C=channels, T=gate.shape[2], BLOCK=1024
-    )
-    return out
+    outputs, inputs, taps, block = *kernel.shape[:2], math.prod(kernel.shape[2:]), 1024
+    arguments, factors = [], []
+    for gate, channels in ((gate_in, inputs), (gate_out, outputs)):
+        if gate is None:
+            arguments += [None, 0, 0, 0]
+            factors.append(None)
+            continue
+        gate = _padded(gate, channels).flatten(2)
+        arguments += [gate, *gate.stride()]
+        factors.append(torch.empty(len(gate), taps, channels, dtype=torch.float32, device=gate.device))
+    sizes = [0 if f is None else f.numel() for f in factors]
+    triton_kernels.gate_factors[(sum(_tiles(size, block) for size in sizes),)](
+        *arguments, *factors, *sizes, C=inputs, N=outputs, T=taps, BLOCK=block)
+    return factors
 
 
 def _written(out: Tensor, channels: int, write: Callable[[Tensor], None]) -> Tensor:
@@ -217,7 +199,7 @@ def _gated_conv(source, weight, strides, factor_k, factor_n, bias, out, h: Axis,
         source, weight, factor_k, factor_n, bias, out, h, w, *strides,
         K=inputs, N=outputs, T=math.prod(weight.shape[2:]), KW=weight.shape[3], NH=h.taps, NW=w.taps,
         BN=tiles.rows, BP=tiles.pixels, BC=tiles.channels, BT=tiles.taps,
-        PRECISION=_precision(), FAST=not _interpreted(), num_warps=tiles.warps, num_stages=tiles.stages,
+        PRECISION=_precision(), FAST=not interpreted(), num_warps=tiles.warps, num_stages=tiles.stages,
     )  # fmt: skip
 
 
@@ -264,9 +246,9 @@ def _weight_grad(grad, x, weight, factor_in, factor_out, axes) -> tuple[Tensor, 
             x, grad, weight, factor_in, factor_out, *parts, batch, run_length, h, w,
             C=inputs, N=outputs, T=taps, KW=weight.shape[3],
             BN=tiles.rows, BP=tiles.pixels, BC=tiles.channels, BT=tiles.taps, ONE=pixels <= tiles.pixels,
-            PRECISION=_precision(), FAST=not _interpreted(), num_warps=tiles.warps, num_stages=tiles.stages,
+            PRECISION=_precision(), FAST=not interpreted(), num_warps=tiles.warps, num_stages=tiles.stages,
         )  # fmt: skip
-        return tuple(None if part is None else part.sum(0) for part in parts)
+        return tuple(None if part is None else part[0] if len(part) == 1 else part.sum(0) for part in parts)
 
     candidates = weight_grad_tiles(inputs, outputs, taps, pixels, x.element_size())
     return pick(('weight', h, w, weight.shape, x.dtype, x.device), candidates, launch)

@@ -21,14 +21,31 @@ import triton.language as tl
 
 
 @triton.jit
-def gate_factors(gate, out, size, stride_b, stride_c, stride_t, C: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr):
-    """out (B, T, C) = e^-gate, float32.  Terms beyond +-86 count as 86, so that no factor overflows; NaN stays NaN."""
-    index = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+def _factors(gate, out, block, size, stride_b, stride_c, stride_t, C: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr):
+    index = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = index < size
     c, t, b = index % C, index // C % T, index // (C * T)
     term = tl.load(gate + b * stride_b + c * stride_c + t * stride_t, mask, 0).to(tl.float32)
     power = tl.clamp(term * -1.4426950408889634, -125.0, 125.0, propagate_nan=tl.PropagateNan.ALL)
     tl.store(out + index, tl.exp2(power), mask)
+
+
+@triton.jit
+def gate_factors(
+    gate_in, in_b, in_c, in_t, gate_out, out_b, out_c, out_t, factor_in, factor_out, size_in, size_out,
+    C: tl.constexpr, N: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """e^-gate in float32: factor_in (B, T, C) and factor_out (B, T, N), one after the other in the grid.
+
+    Terms beyond +-86 count as 86, so that no factor overflows; NaN stays NaN.
+    """
+    block, blocks_in = tl.program_id(0), tl.cdiv(size_in, BLOCK)
+    if gate_in is not None:
+        if block < blocks_in:
+            _factors(gate_in, factor_in, block, size_in, in_b, in_c, in_t, C, T, BLOCK)
+    if gate_out is not None:
+        if block >= blocks_in:
+            _factors(gate_out, factor_out, block - blocks_in, size_out, out_b, out_c, out_t, N, T, BLOCK)
 
 
 @triton.jit

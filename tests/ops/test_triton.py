@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmcgc.ops import context_gated_conv, functional, tiled, triton_conv, triton_tiles
+from mmcgc.ops import context_gated_conv, functional, tiled, triton_conv, triton_device, triton_tiles
 from mmcgc.ops.triton_axes import forward_axis, gradient_axes
 
-PROBLEM = triton_conv._no_device('cpu', None, torch.float32)
+PROBLEM = triton_device.no_device('cpu', None, torch.float32)
 needs_triton = pytest.mark.skipif('TRITON_INTERPRET' not in PROBLEM, reason=PROBLEM)
 
 
@@ -84,12 +84,12 @@ def test_on_the_cpu_it_names_the_remedy():
 
 
 def test_one_term_makes_any_combine_alike(monkeypatch):
-    monkeypatch.setattr(triton_conv, '_no_device', lambda *_: None)
+    monkeypatch.setattr(triton_conv, 'no_device', lambda *_: None)
     assert triton_conv.can_run(*arguments(combine='product', gate_in=None)) is None
 
 
 def test_chosen_first_on_a_gpu_and_never_on_the_cpu(monkeypatch):
-    monkeypatch.setattr(triton_conv, '_no_device', lambda *_: None)
+    monkeypatch.setattr(triton_conv, 'no_device', lambda *_: None)
     assert functional._choose(None, arguments()) is tiled
     with FakeTensorMode():
         assert functional._choose(None, arguments(device='cuda')) is triton_conv

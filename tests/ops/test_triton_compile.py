@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmcgc.ops import triton_conv
+from mmcgc.layers.gate import ContextGate
+from mmcgc.ops import triton_context, triton_conv, triton_device
 
-problem = triton_conv._no_device('cpu', None, torch.float32)
+problem = triton_device.no_device('cpu', None, torch.float32)
 if problem is None or 'TRITON_INTERPRET' not in problem:
     pytest.skip(problem or 'the interpreter compiles nothing', allow_module_level=True)
 triton = pytest.importorskip('triton')
@@ -32,6 +33,7 @@ LAYERS = {
 # the weight's gradient does not fit on sm_80.
 SPILLED = dict(bf16=128, fp16=128, tf32=128, ieee=640)
 CONVOLUTIONS = ['gated_conv', 'gated_conv', 'gated_conv_weight_grad']
+CONTEXT = ['encode', 'interact', 'decode', 'decode_grad', 'interact_grad', 'encode_grad', 'infer']
 DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'tf32': torch.float32, 'ieee': torch.float32}
 
 
@@ -63,21 +65,26 @@ class Compiler:
 
 @pytest.fixture
 def binaries(monkeypatch, tmp_path):
-    from mmcgc.ops import triton_kernels
+    from mmcgc.ops import triton_context_kernels, triton_kernels
 
     found = []
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
-    for name in ('gate_factors', 'gated_conv', 'gated_conv_weight_grad'):
-        kernel = getattr(triton_kernels, name)
-        monkeypatch.setattr(kernel, 'device_caches', defaultdict(kernel.create_binder))
-        monkeypatch.setattr(triton_kernels, name, Compiler(kernel, found))
+    for module, names in ((triton_kernels, ('gate_factors', *CONVOLUTIONS[1:])), (triton_context_kernels, CONTEXT)):
+        for name in names:
+            kernel = getattr(module, name)
+            monkeypatch.setattr(kernel, 'device_caches', defaultdict(kernel.create_binder))
+            monkeypatch.setattr(module, name, Compiler(kernel, found))
     return found
+
+
+def aim(monkeypatch, capability):
+    driver = triton.runtime.driver
+    monkeypatch.setattr(driver, '_active' if hasattr(driver, '_active') else 'active', Target(capability))
 
 
 def compile_layer(monkeypatch, layer, dtype, capability):
     """Forward pass, gradient of the input and gradient of the weight."""
-    driver = triton.runtime.driver
-    monkeypatch.setattr(driver, '_active' if hasattr(driver, '_active') else 'active', Target(capability))
+    aim(monkeypatch, capability)
     monkeypatch.setattr(triton_conv, '_precision', lambda: 'ieee' if dtype == 'ieee' else 'tf32')
     monkeypatch.setattr(triton_conv, '_hopper', lambda _: dtype != 'ieee' and capability == 90)
     c, o, k, size, stride, padding = LAYERS[layer]
@@ -103,6 +110,21 @@ def test_compiles_without_a_device(monkeypatch, binaries, tmp_path):
     compile_layer(monkeypatch, '7x7', 'bf16', 90)
     assert [binary.metadata.name for binary in binaries if 'wgmma' in binary.asm['ptx']] == CONVOLUTIONS
     assert max(stack_bytes(binary, tmp_path) for binary in binaries) <= SPILLED['bf16']
+
+
+@pytest.mark.parametrize('gate', [(64, 64, (3, 3)), (3, 64, (7, 7)), (512, 512, (3, 3), 8)],
+                         ids=['3x3', 'stem', 'clip'])  # fmt: skip
+def test_context_network_compiles_without_a_device(monkeypatch, binaries, tmp_path, gate):
+    aim(monkeypatch, 90)
+    gate = ContextGate(*gate)
+    arguments = *gate._modules_in_order(), gate.channel_groups
+    context = torch.zeros(16, gate.in_channels, gate.context_encoding.in_features, requires_grad=True)
+    sum(t.sum() for t in triton_context.run(context, *arguments)).backward()
+    with torch.no_grad():
+        gate.eval()
+        triton_context.run(context, *arguments)
+    assert [binary.metadata.name for binary in binaries] == CONTEXT
+    assert max(stack_bytes(binary, tmp_path) for binary in binaries) <= SPILLED['ieee']
 
 
 @pytest.mark.slow

@@ -10,11 +10,11 @@ from helpers import assert_close
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmcgc.ops import context_gated_conv, functional, multiply_adds, triton_conv, triton_tiles
+from mmcgc.ops import context_gated_conv, functional, multiply_adds, triton_conv, triton_device, triton_tiles
 
 GPU = torch.cuda.is_available()
 DEVICE = 'cuda' if GPU else 'cpu'
-problem = triton_conv._no_device(DEVICE, None, torch.float32)
+problem = triton_device.no_device(DEVICE, None, torch.float32)
 if problem is not None:
     pytest.skip(f'{problem} (test_triton.py does, in a process of its own)', allow_module_level=True)
 

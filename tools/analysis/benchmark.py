@@ -22,6 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--channels-last', action='store_true')
     parser.add_argument('--bfloat16', action='store_true', help='autocast to bfloat16')
     parser.add_argument('--compile', action='store_true', help='torch.compile all arms')
+    parser.add_argument('--cuda-graphs', action='store_true', help='capture every pass and time its replays')
     parser.add_argument('--csv', help='a file to append the rows to')
     return parser.parse_args()
 
@@ -34,7 +35,7 @@ def main() -> None:
         rows = benchmark(
             args.config, by_layer=args.layers, batch=args.batch, size=args.shape, arms=args.arms, passes=args.passes,
             repeats=args.repeats, device=args.device, channels_last=args.channels_last, bfloat16=args.bfloat16,
-            compiled=args.compile)
+            compiled=args.compile, graphed=args.cuda_graphs)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
     print(table(rows))
