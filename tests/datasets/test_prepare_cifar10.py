@@ -1,15 +1,14 @@
 """From the archive or the pack to the folder: complete, checked, or not at all."""
 
-import io
 import tarfile
 
 import numpy as np
 import pytest
 from mmpretrain.datasets.utils import calculate_md5
 from PIL import Image
+from stand_ins import cifar_archive
 
 from mmcgc.datasets import CIFAR10, prepare_cifar10
-from mmcgc.datasets.cifar_batches import dump_batch, dump_official
 
 PER_BATCH, PER_STACK = 4, 2
 IMAGES = np.random.default_rng(0).integers(0, 256, (6 * PER_BATCH, 32, 32, 3), dtype=np.uint8)
@@ -37,16 +36,7 @@ def pack(tmp_path):
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    path = tmp_path / 'cifar-10-python.tar.gz'
-    names = prepare_cifar10.BATCH_NAMES
-    files = {name: dump_batch(IMAGES[i * PER_BATCH:][:PER_BATCH], LABELS[i * PER_BATCH:][:PER_BATCH])
-             for i, name in enumerate(names)}
-    files |= {'batches.meta': dump_official({'num_vis': 3072}), '../../escaped': b'out', 'readme.html': b'<html>'}
-    with tarfile.open(path, 'w:gz') as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f'cifar-10-batches-py/{name}')
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+    path = cifar_archive(tmp_path / 'cifar-10-python.tar.gz', IMAGES, LABELS)
     monkeypatch.setattr(prepare_cifar10.CIFAR10, 'tgz_md5', calculate_md5(str(path)))
     return path
 

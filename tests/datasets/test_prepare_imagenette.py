@@ -1,14 +1,14 @@
 """From the archive or the folder to what the configs read: complete, checked, or not at all."""
 
 import importlib.util
-import io
 import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from stand_ins import imagenette_files as files
+from stand_ins import picture, write_folder, write_tar
 
 from mmcgc.datasets import Imagenette
 from mmcgc.datasets.imagenette import CLASSES
@@ -16,37 +16,6 @@ from mmcgc.datasets.prepare_imagenette import prepare_imagenette
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTS = dict(train=2, val=1)
-
-
-def picture(label, form='JPEG'):
-    noise = np.random.default_rng(label).integers(0, 20, (24, 32, 3))
-    buffer = io.BytesIO()
-    Image.fromarray((noise + 20 * label).astype(np.uint8)).save(buffer, form)
-    return buffer.getvalue()
-
-
-def files(suffix='JPEG'):
-    form = dict(webp='WEBP').get(suffix, 'JPEG')
-    return {f'{split}/{name}/{name}_{i}.{suffix}': picture(label, form)
-            for split, count in COUNTS.items() for label, name in enumerate(CLASSES) for i in range(count)}
-
-
-def write_folder(folder, content):
-    for name, data in content.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
-
-
-def write_tar(path, content, mode='w:gz'):
-    with tarfile.open(path, mode) as archive:
-        for name, data in content.items():
-            member = data if isinstance(data, tarfile.TarInfo) else tarfile.TarInfo(name)
-            if data is not member:
-                member.size = len(data)
-            archive.addfile(member, None if data is member else io.BytesIO(data))
-    return path
 
 
 def listing(root):

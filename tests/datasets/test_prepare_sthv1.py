@@ -4,33 +4,21 @@ import os
 
 import numpy as np
 import pytest
+from stand_ins import STHV1_CLASSES as CLASSES
+from stand_ins import STHV1_FRAMES as FRAMES
+from stand_ins import STHV1_MEMBERS as MEMBERS
+from stand_ins import sthv1_frames, sthv1_labels
 
 from mmcgc.datasets import RawframeDataset, VideoDataset
 from mmcgc.datasets import prepare_sthv1 as module
 from mmcgc.datasets.clip_writer import write_clip
 
-CLASSES = ['Holding something', 'Turning the camera left while filming something', 'Dropping something']
-MEMBERS = dict(
-    train={'100': 2, '7': 0, '31': 1, '8': 0},
-    validation={'12': 1, '9': 2},
-    test={'55': None})
-FRAMES = {'100': 5, '7': 3, '31': 12, '8': 2, '12': 4, '9': 6, '55': 3}
-
 
 @pytest.fixture
 def tree(tmp_path):
     """Label files in ``labels`` and frames in ``frames``, fabricated."""
-    labels = tmp_path / 'labels'
-    labels.mkdir()
-    (labels / 'something-something-v1-labels.csv').write_text('\n'.join(CLASSES) + '\n')
-    for split, members in MEMBERS.items():
-        lines = [i if label is None else f'{i};{CLASSES[label]}' for i, label in members.items()]
-        (labels / f'something-something-v1-{split}.csv').write_text('\n'.join(lines) + '\n')
-    for i, count in FRAMES.items():
-        folder = tmp_path / 'frames' / i
-        folder.mkdir(parents=True)
-        for number in range(1, count + 1):
-            (folder / f'{number:05d}.jpg').write_bytes(b'jpeg')
+    sthv1_labels(tmp_path / 'labels')
+    sthv1_frames(tmp_path / 'frames')
     return tmp_path
 
 

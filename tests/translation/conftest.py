@@ -1,10 +1,10 @@
 """Tiny translation models of every kind, and a tiny prepared corpus."""
 
-import random
 from pathlib import Path
 
 import pytest
 import torch
+from stand_ins import parallel_text
 from translation_kinds import ATTENTION, KINDS
 
 from mmcgc.datasets.translation.prepare import prepare_corpus
@@ -30,21 +30,10 @@ def build():
     return build
 
 
-GERMAN = 'der die ein Hund Katze Haus Auto läuft schläft und sieht groß klein nicht'.split()
-ENGLISH = 'the a one dog cat house car runs sleeps and sees big small not'.split()
-
-
 @pytest.fixture(scope='session')
 def raw(tmp_path_factory) -> Path:
     """Plain pairs: 200 to train, 20 to validate, 20 to test."""
-    folder = tmp_path_factory.mktemp('raw')
-    generator = random.Random(0)
-    for split, count in dict(train=200, valid=20, test=20).items():
-        pairs = [[generator.randrange(len(GERMAN)) for _ in range(generator.randint(2, 9))] for _ in range(count)]
-        for language, words in dict(de=GERMAN, en=ENGLISH).items():
-            lines = [' '.join(words[i] for i in pair).capitalize() + '.\n' for pair in pairs]
-            (folder / f'{split}.{language}').write_text(''.join(lines), encoding='utf-8')
-    return folder
+    return parallel_text(tmp_path_factory.mktemp('raw'))
 
 
 @pytest.fixture(scope='session')

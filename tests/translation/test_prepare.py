@@ -3,14 +3,12 @@
 import gzip
 import json
 import shutil
-import tarfile
 
 import pytest
+from stand_ins import iwslt_folder, tar_folder
 
 from mmcgc.datasets.translation import SubwordCorpus
 from mmcgc.datasets.translation.prepare import prepare_corpus
-
-SETS = ('TED.dev2010', 'TEDX.dev2012', 'TED.tst2010', 'TED.tst2011', 'TED.tst2012')
 
 
 def contents(folder):
@@ -20,20 +18,7 @@ def contents(folder):
 @pytest.fixture
 def iwslt(tmp_path):
     """A raw archive: 50 sentences, a few to be cleaned away, between the tags of talks."""
-    folder = tmp_path / 'download' / 'de-en'
-    folder.mkdir(parents=True)
-    german = [f'Satz Nummer {i} ist „schön“.' for i in range(50)]
-    english = [f'Sentence number {i} isn\'t bad.' for i in range(50)]
-    german[3], english[4], english[5], german[6] = '', ' ', 'Far too many words for it.' * 3, 'Wort ' * 180
-    for language, lines in dict(de=german, en=english).items():
-        text = [f'<url>http://{language}</url>', '<keywords>talks</keywords>', '<talkid>1</talkid>',
-                f'<title>Titel {language}</title>', f'<description>Über {language} &amp; mehr</description>', *lines]
-        (folder / f'train.tags.de-en.{language}').write_text('\n'.join(text) + '\n')
-        for n, name in enumerate(SETS):
-            segments = [f'<seg id="{i}"> {language.upper()}’s {n}.{i} </seg>' for i in (1, 2)]
-            xml = ['<?xml version="1.0"?>', '<doc docid="1">', '<talkid>1</talkid>', *segments, '</doc>']
-            (folder / f'IWSLT14.{name}.de-en.{language}.xml').write_text('\n'.join(xml) + '\n')
-    return folder
+    return iwslt_folder(tmp_path / 'download' / 'de-en')
 
 
 def test_the_raw_archive_gets_the_usual_cleaning_and_splits(iwslt, tmp_path, capsys):
@@ -52,9 +37,7 @@ def test_the_raw_archive_gets_the_usual_cleaning_and_splits(iwslt, tmp_path, cap
 
 @pytest.mark.parametrize('form', ['w:gz', 'w:xz', 'w'])
 def test_an_archive_gives_what_its_folder_gives(iwslt, tmp_path, form):
-    path = tmp_path / 'de-en.tar'
-    with tarfile.open(path, form) as archive:
-        archive.add(iwslt, 'de-en')
+    path = tar_folder(tmp_path / 'de-en.tar', iwslt, 'de-en', form)
     prepare_corpus(path, tmp_path / 'a', merges=100)
     prepare_corpus(iwslt.parent, tmp_path / 'b', merges=100)
     assert contents(tmp_path / 'a') == contents(tmp_path / 'b')
@@ -145,9 +128,7 @@ def test_a_truncated_file_of_the_archive_is_named(iwslt, tmp_path, name, kind):
 @pytest.mark.parametrize('kept', [0.1, 0.9, 0.999])
 @pytest.mark.parametrize('form', ['gz', 'xz'])
 def test_a_truncated_archive_is_named(iwslt, tmp_path, form, kept):
-    path = tmp_path / f'de-en.{form}'
-    with tarfile.open(path, f'w:{form}') as archive:
-        archive.add(iwslt, 'de-en')
+    path = tar_folder(tmp_path / f'de-en.{form}', iwslt, 'de-en', f'w:{form}')
     content = path.read_bytes()
     path.write_bytes(content[:int(len(content) * kept)])
     with pytest.raises(ValueError, match=rf'de-en.{form} is truncated'):
