@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 import zipfile
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -37,6 +38,7 @@ def apply() -> None:
     """Apply every remedy; safe to call more than once."""
     check_mmcv()
     stub_missing_drn()
+    leave_multimodal_out()
     define_torchvision_schemas()
     allow_own_checkpoints()
     load_addresses_safely()
@@ -81,6 +83,26 @@ def stub_missing_drn() -> None:
         module = ModuleType(full_name, 'Stand-in made by mmcgc.compat.')
         module.DRN = DRN
         sys.modules[full_name] = module
+
+
+def leave_multimodal_out() -> None:
+    """Let mmpretrain and mmaction be imported beside a transformers that their multimodal models cannot use.
+
+    Those models then ask for their dependencies when built, as where transformers is missing.
+    https://github.com/xinyu1205/recognize-anything/issues/219 (the same import; transformers 4.56 moved it); may go when
+    both libraries import from ``transformers.pytorch_utils``.
+    """
+    source = _folder_of('transformers', 'modeling_utils.py')
+    if not os.path.isfile(source) or 'apply_chunking_to_forward' in Path(source).read_text(encoding='utf-8'):
+        return
+    for package in ('mmpretrain', 'mmaction'):
+        name, path = f'{package}.utils.dependency', _folder_of(package, 'utils', 'dependency.py')
+        if name not in sys.modules and os.path.isfile(path):
+            spec = importlib.util.spec_from_file_location(name, path)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            module.WITH_MULTIMODAL = False
+            sys.modules[name] = module
 
 
 def define_torchvision_schemas() -> None:

@@ -291,6 +291,23 @@ def test_drn_is_stubbed_where_it_is_missing(tmp_path, first):
     assert python(USE_DRN.format(first=first), tmp_path).stdout.strip() == 'the real one'
 
 
+def test_a_transformers_that_multimodal_models_cannot_use_is_left_out(tmp_path):
+    folder, about = tmp_path / 'transformers', tmp_path / 'transformers-5.17.0.dist-info'
+    folder.mkdir()
+    about.mkdir()
+    (folder / '__init__.py').touch()
+    (folder / 'modeling_utils.py').touch()
+    (about / 'METADATA').write_text('Metadata-Version: 2.1\nName: transformers\nVersion: 5.17.0\n')
+    video = 'import mmaction.models; from mmaction.utils.dependency import WITH_MULTIMODAL as with_it; print(with_it)'
+    without = python(f'import sys, mmcgc; sys.modules.pop("mmaction.utils.dependency"); {video}', tmp_path)
+    assert 'transformers' in without.stderr, 'it can be imported without help'
+    done = python(f'import mmcgc; {video}; import mmpretrain.models', tmp_path)
+    assert done.stdout.strip() == 'False', done.stderr
+    (folder / 'modeling_utils.py').write_text('def apply_chunking_to_forward(): ...')
+    done = python('import sys, mmcgc; print("mmaction.utils.dependency" in sys.modules)', tmp_path)
+    assert done.stdout.strip() == 'False', 'nothing needed help'
+
+
 FAKE_TORCHVISION = """
     import torch
     for name in ('nms', 'qnms'):
