@@ -33,7 +33,7 @@ LAYERS = {
 # the weight's gradient does not fit on sm_80.
 SPILLED = dict(bf16=128, fp16=128, tf32=128, ieee=640)
 CONVOLUTIONS = ['gated_conv', 'gated_conv', 'gated_conv_weight_grad']
-CONTEXT = ['encode', 'interact', 'decode', 'decode_grad', 'interact_grad', 'encode_grad', 'infer']
+CONTEXT = ['pool', 'encode', 'interact', 'decode', 'decode_grad', 'interact_grad', 'encode_grad', 'pool_grad', 'infer']
 DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'tf32': torch.float32, 'ieee': torch.float32}
 
 
@@ -118,11 +118,12 @@ def test_context_network_compiles_without_a_device(monkeypatch, binaries, tmp_pa
     aim(monkeypatch, 90)
     gate = ContextGate(*gate)
     arguments = *gate._modules_in_order(), gate.channel_groups
-    context = torch.zeros(16, gate.in_channels, gate.context_encoding.in_features, requires_grad=True)
+    pooled = gate.context_encoding.in_features
+    context = triton_context.average_pool(torch.zeros(16, gate.in_channels, 56, 56, requires_grad=True), (1, pooled))
     sum(t.sum() for t in triton_context.run(context, *arguments)).backward()
     with torch.no_grad():
         gate.eval()
-        triton_context.run(context, *arguments)
+        triton_context.run(context.detach(), *arguments)
     assert [binary.metadata.name for binary in binaries] == CONTEXT
     assert max(stack_bytes(binary, tmp_path) for binary in binaries) <= SPILLED['ieee']
 

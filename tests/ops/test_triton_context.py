@@ -118,6 +118,43 @@ def test_half_precision_context_and_one_term_of_two():
     assert_close(gate_in.transpose(1, 2).unflatten(2, (3, 3)).cpu(), expected(x_ref)[0], 'G1', 5e-3)
 
 
+POOLS = [
+    ((2, 5, 9, 7), (3, 3)), ((1, 70, 6, 6), (3, 3)), ((2, 3, 20, 30), (7, 7)), ((2, 4, 2, 2), (3, 3)),
+    ((3, 16, 8, 8), (1, 3)), ((2, 6, 11), (5,)), ((2, 6, 7, 3, 2), (3, 1, 1)), ((1, 16, 16, 16), (6, 6)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('last', [False, True], ids=['contiguous', 'channels-last'])
+@pytest.mark.parametrize('shape, targets', POOLS, ids=str)
+def test_pooling_equals_torch(shape, targets, last):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    x_ref = x.double().requires_grad_()
+    if last and x.dim() == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    x = x.to(DEVICE).requires_grad_()
+    assert triton_context.can_pool(x, targets) is None
+    pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[len(targets) - 1](targets)
+    y, y_ref = triton_context.average_pool(x, targets), pool(x_ref).flatten(2)
+    weights = torch.randn(y_ref.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert_close(y.cpu(), y_ref, 'pooled', 1e-6)
+    (y * weights.to(y)).sum().backward()
+    (y_ref * weights).sum().backward()
+    assert_close(x.grad.cpu(), x_ref.grad, 'gradient', 1e-6)
+    assert x.grad.stride() == x.stride()
+
+
+def test_pooling_of_half_precision_sums_in_float32():
+    x = torch.full((1, 4, 64, 64), 3.0).half().to(DEVICE)
+    assert (triton_context.average_pool(x, (3, 3)) == 3).all()
+
+
+@pytest.mark.parametrize('shape, targets, words', [
+    ((1, 4, 6, 6, 6), (3, 3, 3), 'two axes'), ((1, 4, 99, 99), (9, 9), 'too large'), ((0, 4, 9, 9), (3, 3), 'samples'),
+], ids=['3d', 'large', 'empty'])  # fmt: skip
+def test_pooling_says_why_it_cannot_run(shape, targets, words):
+    assert words in triton_context.can_pool(torch.zeros(shape, device=DEVICE), targets)
+
+
 def reason(change, case=CASES[0], grad=True):
     gate, x, *_ = gates(case)
     change(gate)

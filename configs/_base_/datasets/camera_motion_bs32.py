@@ -1,14 +1,14 @@
 # Clips that tools/data/make_camera_motion.py made.  No flip: it would turn left into right.
 opening, decoding = dict(type='DecordInit'), dict(type='DecordDecode')
 frames = dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=4)
-resizing = dict(type='Resize', scale=(72, 72), keep_ratio=False)
+resizing = dict(type='Resize', scale=(128, 128), keep_ratio=False)
 packing = [dict(type='FormatShape', input_format='NCHW'), dict(type='PackActionInputs')]
-train_pipeline = [opening, frames, decoding, resizing, dict(type='RandomCrop', size=64), *packing]
+train_pipeline = [opening, frames, decoding, resizing, dict(type='RandomCrop', size=112), *packing]
 test_pipeline = [
-    opening, dict(frames, test_mode=True), decoding, resizing, dict(type='CenterCrop', crop_size=64), *packing]
+    opening, dict(frames, test_mode=True), decoding, resizing, dict(type='CenterCrop', crop_size=112), *packing]
 
 data = dict(type='mmcgc.VideoDataset', data_prefix=dict(video='data/camera_motion'))
-loading = dict(batch_size=16, num_workers=2, persistent_workers=True)
+loading = dict(batch_size=32, num_workers=2, persistent_workers=True)
 train_dataloader = dict(
     **loading,
     sampler=dict(type='DefaultSampler', shuffle=True),

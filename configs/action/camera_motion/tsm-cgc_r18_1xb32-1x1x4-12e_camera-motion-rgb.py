@@ -1,0 +1,2 @@
+_base_ = 'tsm_r18_1xb32-1x1x4-12e_camera-motion-rgb.py'
+model = dict(backbone=dict(conv_cfg=dict(type='CGConv', num_segments=4)))
