@@ -89,8 +89,8 @@ def leave_multimodal_out() -> None:
     """Let mmpretrain and mmaction be imported beside a transformers that their multimodal models cannot use.
 
     Those models then ask for their dependencies when built, as where transformers is missing.
-    https://github.com/xinyu1205/recognize-anything/issues/219 (the same import; transformers 4.56 moved it); may go when
-    both libraries import from ``transformers.pytorch_utils``.
+    https://github.com/xinyu1205/recognize-anything/issues/219 (the same import; transformers 4.56 moved it); may go
+    when both libraries import from ``transformers.pytorch_utils``.
     """
     source = _folder_of('transformers', 'modeling_utils.py')
     if not os.path.isfile(source) or 'apply_chunking_to_forward' in Path(source).read_text(encoding='utf-8'):

@@ -47,7 +47,8 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
         size: of a sample, as for :func:`input_shape`; for translation the number of tokens.
         arms: which of :data:`ARMS`, 'plain' among them.
         passes: 'forward' (inference, eval mode) and 'step' (forward and backward, train mode, no optimiser).
-        repeats: turns that are timed, after two passes that are not; a turn is one pass, on a GPU as many as take 10 ms.
+        repeats: turns that are timed, after two passes that are not; a turn is one pass, on a GPU as many as take
+            10 ms.
         device: 'cpu', 'cuda', ...
         channels_last, bfloat16, compiled: memory format, autocast and torch.compile, for all arms.
         graphed: capture every pass as a CUDA graph, and time its replays.
@@ -76,8 +77,8 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
     cases = _layers(network, sample, batch) if by_layer else [('network', 1, network, (sample,))]
     setting = dict(device=_device_name(device), threads=torch.get_num_threads(), batch=batch,
                    layout='channels-last' if channels_last else 'contiguous',
-                   dtype='bfloat16' if bfloat16 else 'float32', compiled=compiled, graphed=graphed, torch=torch.__version__,
-                   commit=get_git_hash(digits=7))
+                   dtype='bfloat16' if bfloat16 else 'float32', compiled=compiled, graphed=graphed,
+                   torch=torch.__version__, commit=get_git_hash(digits=7))
     rows = []
     with rival_backends():
         for name, count, module, inputs in cases:
@@ -88,6 +89,8 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
                 if channels_last:
                     variant.to(memory_format=torch.channels_last)
             _check_parity(variants, inputs)
+            if by_layer and bfloat16:  # as the layer before hands it on
+                inputs = tuple(t.bfloat16() if t.is_floating_point() else t for t in inputs)
             if compiled:
                 variants = {arm: torch.compile(variant) for arm, variant in variants.items()}
             for which in passes:

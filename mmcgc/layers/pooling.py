@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmcgc.ops import triton_context
+from mmcgc.ops import triton_pool
 
 # Up to this many elements (16 MB in float32) one matrix pools all axes at once, in one pass over the input.
 _MAX_ELEMENTS = 4 << 20
@@ -49,8 +49,8 @@ def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     sizes = tuple(x.shape[2:])
     if sizes == targets:
         return x.flatten(2)
-    if x.is_cuda and triton_context.can_pool(x, targets) is None:
-        return triton_context.average_pool(x, targets)
+    if x.is_cuda and triton_pool.can_run(x, targets) is None:
+        return triton_pool.run(x, targets)
     last = x.stride(1) == 1 and x.shape[1] > 1
     fits = math.prod(sizes) * math.prod(targets) <= _MAX_ELEMENTS
     if not fits or (len(sizes) > 1 and sizes[-1] >= _LONG_ROW and not last):

@@ -1,4 +1,4 @@
-"""The context network on a GPU: four small kernels forward and six backward, where PyTorch launches about ninety.
+"""The context network on a GPU: three small kernels forward and four backward, where PyTorch launches about ninety.
 
 On networks of many small layers launches decide, not arithmetic.  What the kernels do not take, and whatever is being
 compiled or exported, goes through the modules one by one, which compilers fuse by themselves.
@@ -14,19 +14,20 @@ from torch.autograd.function import once_differentiable
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from .triton_device import no_device
+from .triton_pool import block
 
 # Beyond these the padded blocks of a program would not fit its registers.
 _MOST_CHANNELS, _MOST_POOLED, _MOST_LATENT, _MOST_DECODED = 64, 64, 32, 128
 _SAMPLES = 128  # whose statistics are joined at once
-_PIXELS = 128  # of a block of the pooling
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def can_run(context: Tensor, linears: Sequence[nn.Module], norms: Sequence[nn.Module], groups: int) -> str | None:
     """Why :func:`run` cannot take its arguments; None: it can."""
-    problem = _watched(context)
-    if problem is not None:
-        return problem
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+        return 'a program is being traced'
+    if type(context) is not Tensor or is_in_torch_dispatch_mode() or torch._C._are_functorch_transforms_active():
+        return 'tensors are being watched'
     modules = [*linears, *norms]
     if any(type(m) is not nn.Linear for m in linears) or any(type(m) is not nn.BatchNorm1d for m in norms):
         return 'it takes nn.Linear and nn.BatchNorm1d alone'
@@ -52,40 +53,6 @@ def can_run(context: Tensor, linears: Sequence[nn.Module], norms: Sequence[nn.Mo
     return no_device(context.device.type, context.device.index, torch.float32)
 
 
-def _watched(x: Tensor) -> str | None:
-    """Why a call must be left to operators that torch knows; None: nothing looks at it."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
-        return 'a program is being traced'
-    if type(x) not in (Tensor, nn.Parameter) or is_in_torch_dispatch_mode() or (
-            torch._C._are_functorch_transforms_active()):
-        return 'tensors are being watched'
-    return None
-
-
-def can_pool(x: Tensor, targets: tuple[int, ...]) -> str | None:
-    """Why :func:`average_pool` cannot take its arguments; None: it can."""
-    problem = _watched(x)
-    if problem is not None:
-        return problem
-    if len(targets) == 3 and targets[1:] != (1, 1):
-        return 'it pools two axes'
-    if max(targets) > _MOST_POOLED or targets[0] * targets[-1] > _MOST_POOLED:
-        return f'a target of {targets} is too large'
-    if x.dtype not in _DTYPES or x.numel() == 0 or x[0].numel() >= 2**31:
-        return 'it takes float32, float16 and bfloat16, and samples of fewer than 2^31 elements'
-    return no_device(x.device.type, x.device.index, x.dtype)
-
-
-def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
-    """Adaptive average pooling, differentiable once: (B, C, *S) -> (B, C, prod(targets)), in float32."""
-    if len(targets) == 1:
-        x, targets = x.unsqueeze(2), (1, *targets)
-    if len(targets) == 3:
-        x, targets = x.flatten(3), targets[:2]
-    with torch.cuda.device_of(x):
-        return _Pool.apply(x, targets)
-
-
 def run(context: Tensor, linears: Sequence[nn.Linear], norms: Sequence[nn.BatchNorm1d], groups: int
         ) -> tuple[Tensor, Tensor]:
     """What the modules compute, in float32, once differentiable; in training the running statistics follow.
@@ -107,37 +74,6 @@ def run(context: Tensor, linears: Sequence[nn.Linear], norms: Sequence[nn.BatchN
         return _infer(context, weights, norms, groups)
 
 
-class _Pool(torch.autograd.Function):
-    """Nothing is saved: the gradient of an average does not depend on what was averaged."""
-
-    @staticmethod
-    def forward(ctx, x, targets):
-        from . import triton_context_kernels as kernels
-
-        (b, c, height, width), (high, wide) = x.shape, targets
-        pooled = torch.empty(b, high * wide, c, dtype=torch.float32, device=x.device)
-        block = min(64, _block(c))
-        kernels.pool[(b * high, -(-c // block))](
-            x, pooled, *x.stride(), height, width, C=c, PH=high, PW=wide, BW=_block(wide), BX=_PIXELS, BC=block)
-        ctx.targets, ctx.shape = targets, x.shape
-        ctx.like = torch.empty_like(x, device='meta')
-        return pooled.transpose(1, 2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        from . import triton_context_kernels as kernels
-
-        (b, c, height, width), (high, wide) = ctx.shape, ctx.targets
-        out = torch.empty_like(ctx.like, device=grad.device)
-        block = min(64, _block(c))
-        with torch.cuda.device_of(grad):
-            kernels.pool_grad[(b, -(-height * width // _PIXELS), -(-c // block))](
-                grad, out, *grad.stride(), *out.stride(), height, width, C=c, PH=high, PW=wide,
-                BP=_block(high * wide), BX=_PIXELS, BC=block)
-        return out, None
-
-
 class _Sizes:
     """Sizes of a context network, as the kernels take them."""
 
@@ -145,18 +81,16 @@ class _Sizes:
         (outputs, inputs), (self.latent, self.pooled) = interacting.shape, encoding.shape
         self.samples, self.channels, self.groups, self.decoded = *context.shape[:2], groups, len(decoding)
         self.outputs, self.grid = outputs * groups, (self.samples, groups)
-        self.inputs = dict(C=self.channels, GC=inputs, BC=_block(inputs))
-        self.mixed = dict(O=self.outputs, GO=outputs, BO=_block(outputs))
-        self.encode = dict(P=self.pooled, BP=_block(self.pooled))
-        self.hidden = dict(D=self.latent, BD=_block(self.latent))
-        self.decode = dict(N=self.decoded, BN=_block(self.decoded))
-        self.join = dict(BS=min(_SAMPLES, _block(self.samples)))
+        self.inputs = dict(C=self.channels, GC=inputs, BC=block(inputs))
+        self.mixed = dict(OUT=self.outputs, GO=outputs, BO=block(outputs))
+        self.encode = dict(P=self.pooled, BP=block(self.pooled))
+        self.hidden = dict(D=self.latent, BD=block(self.latent))
+        self.decode = dict(N=self.decoded, BN=block(self.decoded))
+        self.join = dict(BS=min(_SAMPLES, block(self.samples)))
         # Of each program's part of the gradients: E, I, both decoders.
         self.parts = (self.latent * self.pooled, outputs * inputs, *[self.decoded * self.latent] * 2)
 
 
-def _block(size: int) -> int:
-    return max(16, 1 << (size - 1).bit_length())
 
 
 def _infer(context: Tensor, weights: Sequence[Tensor], norms: Sequence[nn.BatchNorm1d], groups: int

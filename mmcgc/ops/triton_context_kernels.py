@@ -1,6 +1,7 @@
 """The Triton kernels of the context network: pooling, then one pass over small tensors for each norm to wait for.
 
-Layouts: x (B, C, H, W) of any strides, pooled (B, PH * PW, C), context P (N, C, p) of any strides, latent Z (N, d, C), mixed M (N, d, O), gate terms (N, n, C) and (N, n, O).
+Layouts: x (B, C, H, W) of any strides, pooled (B, PH * PW, C), context P (N, C, p) of any strides, latent Z (N, d, C),
+mixed M (N, d, O), gate terms (N, n, C) and (N, n, O).
 A program works on one sample and one group of channels; with ``channel_groups`` m there are N * m of them, and GC
 inputs meet GO outputs in each.  Blocks are padded to BC, BO, BD, BP and BN, powers of two of at least 16, as
 ``tl.dot`` wants them; what is padded is zero.
@@ -161,8 +162,9 @@ def encode(
 @triton.jit
 def interact(
     latent, statistics, saved, scale_in, shift_in, mean_in, var_in, tracked_in, eps_in, momentum_in,
-    scale, shift, mean_out, var_out, tracked_out, eps, momentum, decode_in, interacting, gate_in, mixed, mixed_statistics,
-    samples, C: tl.constexpr, O: tl.constexpr, GC: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
+    scale, shift, mean_out, var_out, tracked_out, eps, momentum, decode_in, interacting, gate_in, mixed,
+    mixed_statistics, samples,
+    C: tl.constexpr, OUT: tl.constexpr, GC: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
     BC: tl.constexpr, BO: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, BS: tl.constexpr,
 ):  # fmt: skip
     """Both norms of Z, G1, and the mixed channels with their statistics.  Saved: the mean and variance of Z."""
@@ -181,51 +183,53 @@ def interact(
     _put(gate_in + sample * N * C + group * GC, g, n, i, N, GC, C)
     kept = tl.maximum(_scaled(z * tl.rsqrt(var + eps)[None, :], scale, shift, c, mask_c, mask_d), 0)
     m = _product(kept, _matrix(interacting, i, o, GC, GO, 1, GC))  # (BD, BO)
-    _put(mixed + sample * D * O + group * GO, m, d, o, D, GO, O)
-    _put_statistics(mixed_statistics, m, mask_d, o < GO, sample * O + group * GO + o, samples, O, D)
+    _put(mixed + sample * D * OUT + group * GO, m, d, o, D, GO, OUT)
+    _put_statistics(mixed_statistics, m, mask_d, o < GO, sample * OUT + group * GO + o, samples, OUT, D)
 
 
 @triton.jit
 def decode(
     mixed, statistics, saved, scale, shift, running_mean, running_var, tracked, eps, momentum, decode_out, gate_out,
-    samples, O: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
+    samples, OUT: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
     BO: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, BS: tl.constexpr,
 ):  # fmt: skip
     """The norm of the mixed channels, and G2."""
     sample, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     i, d, n = tl.arange(0, BO), tl.arange(0, BD), tl.arange(0, BN)
     o, mask_o, mask_d = group * GO + i, i < GO, d < D
-    mean, var = _statistics(statistics, o, mask_o, samples, O, D, BS)
+    mean, var = _statistics(statistics, o, mask_o, samples, OUT, D, BS)
     if sample == 0:
         tl.store(saved + o, mean, mask_o)
-        tl.store(saved + O + o, var, mask_o)
+        tl.store(saved + OUT + o, var, mask_o)
         _follow(running_mean, running_var, tracked, momentum, mean, var, o, mask_o, group == 0, samples * D)
-    m = (_matrix(mixed + sample * D * O + group * GO, d, i, D, GO, O, 1) - mean[None, :]) * tl.rsqrt(var + eps)[None, :]
+    m = _matrix(mixed + sample * D * OUT + group * GO, d, i, D, GO, OUT, 1) - mean[None, :]
+    m *= tl.rsqrt(var + eps)[None, :]
     kept = tl.maximum(_scaled(m, scale, shift, o, mask_o, mask_d), 0)
     g = _product(_matrix(decode_out, n, d, N, D, D, 1), kept)  # (BN, BO)
-    _put(gate_out + sample * N * O + group * GO, g, n, i, N, GO, O)
+    _put(gate_out + sample * N * OUT + group * GO, g, n, i, N, GO, OUT)
 
 
 @triton.jit
 def decode_grad(
     grad_out, mixed, saved, scale, shift, eps, decode_out, grad_normal, sums, parts, stride_n, stride_o, stride_k,
-    samples, at_part, part_size, O: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
+    samples, at_part, part_size, OUT: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
     BO: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """From the gradient of G2: that of the norm's affine output, its sums for the norm, and the decoder's part."""
     sample, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     i, d, n = tl.arange(0, BO), tl.arange(0, BD), tl.arange(0, BN)
     o, mask_o, mask_d = group * GO + i, i < GO, d < D
-    mean, var = tl.load(saved + o, mask_o, 0), tl.load(saved + O + o, mask_o, 0)
-    m = (_matrix(mixed + sample * D * O + group * GO, d, i, D, GO, O, 1) - mean[None, :]) * tl.rsqrt(var + eps)[None, :]
+    mean, var = tl.load(saved + o, mask_o, 0), tl.load(saved + OUT + o, mask_o, 0)
+    m = _matrix(mixed + sample * D * OUT + group * GO, d, i, D, GO, OUT, 1) - mean[None, :]
+    m *= tl.rsqrt(var + eps)[None, :]
     value = _scaled(m, scale, shift, o, mask_o, mask_d)
     dg = _matrix(grad_out + sample * stride_n + group * GO * stride_o, n, i, N, GO, stride_k, stride_o)  # (BN, BO)
     part = parts + (sample * tl.num_programs(1) + group) * part_size + at_part
     _put(part, _product(dg, tl.trans(tl.maximum(value, 0))), n, d, N, D, D)
     dy = tl.where(value > 0, _product(_matrix(decode_out, d, n, D, N, 1, D), dg), 0.0)  # (BD, BO)
-    _put(grad_normal + sample * D * O + group * GO, dy, d, i, D, GO, O)
-    tl.store(sums + sample * O + o, tl.sum(dy, 0), mask_o)
-    tl.store(sums + (samples + sample) * O + o, tl.sum(dy * m, 0), mask_o)
+    _put(grad_normal + sample * D * OUT + group * GO, dy, d, i, D, GO, OUT)
+    tl.store(sums + sample * OUT + o, tl.sum(dy, 0), mask_o)
+    tl.store(sums + (samples + sample) * OUT + o, tl.sum(dy * m, 0), mask_o)
 
 
 @triton.jit
@@ -233,7 +237,7 @@ def interact_grad(
     grad_in, latent, saved, scale_in, shift_in, eps_in, scale, shift, eps, decode_in, interacting,
     mixed, mixed_saved, mixed_scale, mixed_eps, mixed_grad, mixed_sums, grad_affine, grad_normal, sums, parts,
     stride_n, stride_c, stride_k, samples, at_decode, at_interact, part_size,
-    C: tl.constexpr, O: tl.constexpr, GC: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
+    C: tl.constexpr, OUT: tl.constexpr, GC: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
     BC: tl.constexpr, BO: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, BS: tl.constexpr,
 ):  # fmt: skip
     """Back through the norm of the mixed channels, the mixing, and from G1; what is left is the norms of Z.
@@ -246,15 +250,15 @@ def interact_grad(
     c, o, mask_c, mask_o, mask_d = group * GC + i, group * GO + j, i < GC, j < GO, d < D
     part = parts + (sample * tl.num_programs(1) + group) * part_size
 
-    sum_y = _column_sums(mixed_sums, o, mask_o, samples, O, BS)
-    sum_ym = _column_sums(mixed_sums + samples * O, o, mask_o, samples, O, BS)
+    sum_y = _column_sums(mixed_sums, o, mask_o, samples, OUT, BS)
+    sum_ym = _column_sums(mixed_sums + samples * OUT, o, mask_o, samples, OUT, BS)
     if sample == 0:
         tl.store(grad_affine + o, sum_ym, mask_o)
-        tl.store(grad_affine + O + o, sum_y, mask_o)
-    mean, var = tl.load(mixed_saved + o, mask_o, 0), tl.load(mixed_saved + O + o, mask_o, 0)
+        tl.store(grad_affine + OUT + o, sum_y, mask_o)
+    mean, var = tl.load(mixed_saved + o, mask_o, 0), tl.load(mixed_saved + OUT + o, mask_o, 0)
     inverse, rows = tl.rsqrt(var + mixed_eps), samples * D
-    m = (_matrix(mixed + sample * D * O + group * GO, d, j, D, GO, O, 1) - mean[None, :]) * inverse[None, :]
-    dy = _matrix(mixed_grad + sample * D * O + group * GO, d, j, D, GO, O, 1)
+    m = (_matrix(mixed + sample * D * OUT + group * GO, d, j, D, GO, OUT, 1) - mean[None, :]) * inverse[None, :]
+    dy = _matrix(mixed_grad + sample * D * OUT + group * GO, d, j, D, GO, OUT, 1)
     dm = (dy - (sum_y[None, :] + m * sum_ym[None, :]) / rows) * (inverse * tl.load(mixed_scale + o, mask_o, 0))[None, :]
     dm = tl.where(mask_d[:, None], dm, 0.0)  # (BD, BO)
 
@@ -319,7 +323,7 @@ def infer(
     context, encoding, scale_in, shift_in, mean_in, var_in, eps_in, scale, shift, mean_out, var_out, eps,
     mixed_scale, mixed_shift, mixed_mean, mixed_var, mixed_eps, decode_in, decode_out, interacting, gate_in, gate_out,
     stride_n, stride_c, stride_p,
-    C: tl.constexpr, O: tl.constexpr, GC: tl.constexpr, GO: tl.constexpr, P: tl.constexpr, D: tl.constexpr,
+    C: tl.constexpr, OUT: tl.constexpr, GC: tl.constexpr, GO: tl.constexpr, P: tl.constexpr, D: tl.constexpr,
     N: tl.constexpr, BC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """All of it at once, with running statistics."""
@@ -339,4 +343,4 @@ def infer(
         tl.load(mixed_var + o, mask_o, 0) + mixed_eps)[None, :]
     kept = tl.maximum(_scaled(m, mixed_scale, mixed_shift, o, mask_o, mask_d), 0)
     g = _product(_matrix(decode_out, n, d, N, D, D, 1), kept)  # (BN, BO)
-    _put(gate_out + sample * N * O + group * GO, g, n, j, N, GO, O)
+    _put(gate_out + sample * N * OUT + group * GO, g, n, j, N, GO, OUT)

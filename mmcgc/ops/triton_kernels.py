@@ -21,7 +21,9 @@ import triton.language as tl
 
 
 @triton.jit
-def _factors(gate, out, block, size, stride_b, stride_c, stride_t, C: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr):
+def _factors(
+    gate, out, block, size, stride_b, stride_c, stride_t, C: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
     index = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = index < size
     c, t, b = index % C, index // C % T, index // (C * T)

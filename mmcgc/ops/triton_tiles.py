@@ -26,10 +26,11 @@ class Tiles(NamedTuple):
 
 
 def conv_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: int, hopper: bool) -> list[Tiles]:
-    """For the forward pass and the gradient of the input; the first is the rule of thumb.
+    """For the forward pass and the gradient of the input; the first is the rule of thumb, as measured on an H200.
 
-    The weights of a tile are gated once for all its pixels, so wide tiles are better, up to what registers hold: 64,
-    128 and, with Hopper's tensor cores, 256 pixels, for maps of up to 64, up to 1024, and more.
+    The weights of a tile are gated once for all its pixels, so wide tiles are better, up to what registers hold: all
+    pixels of a sample where they are 256 at most, otherwise 128, or 256 where a large map meets few outputs and the
+    tensor cores are Hopper's.
 
     Args:
         inputs, outputs: channels that the kernel sums over, and that it writes.
@@ -38,12 +39,12 @@ def conv_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: int, hop
         size: bytes of an element.
         hopper: whether the products run on tensor cores that keep only their sums in registers.
     """
-    rule = 64 if pixels <= 64 else 256 if pixels > 1024 and hopper else 128
-    tall = 128 if pixels > 64 and outputs > 64 else 64
+    tall = 128 if outputs > 64 else 64
+    rule = 256 if hopper and (pixels <= 256 or tall == 64) else 128
     sides = [(tall, rule), (192 - tall, rule), (tall, rule // 2), (64, 128)]
     fitted = dict.fromkeys((_power(outputs, 16, rows), _power(pixels, 16, wide)) for rows, wide in sides)
     columns = _columns(inputs, taps, 128 // size)
-    return [Tiles(rows, wide, *columns, warps=max(4, rows // 16), stages=3) for rows, wide in fitted]
+    return [Tiles(rows, wide, *columns, warps=8 if rows * wide > 128 * 128 else 4, stages=3) for rows, wide in fitted]
 
 
 def weight_grad_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: int) -> list[Tiles]:
@@ -51,10 +52,10 @@ def weight_grad_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: i
 
     Larger tiles than these do not fit: the sum over samples, one sample's gradient and the weight are in registers.
     """
-    tall = 128 if pixels > 64 and outputs > 64 else 64
-    sides = [(tall, 64), (192 - tall, 64), (64, 128)]
+    tall = (128 if pixels > 64 and outputs > 64 else 64) * 2 // size
+    sides = [(tall, 64), (192 * 2 // size - tall, 64), (64, 128)]
     fitted = dict.fromkeys((_power(outputs, 16, rows), *_columns(inputs, taps, wide)) for rows, wide in sides)
-    wide = _power(pixels, 16, 128 // size)
+    wide = _power(pixels, 16, 128 if size == 2 else 2048 // tall)
     return [
         Tiles(rows, wide, channels, together, warps=max(4, rows * channels * together // 1024), stages=3)
         for rows, channels, together in fitted

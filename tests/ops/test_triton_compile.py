@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mmcgc.layers.gate import ContextGate
-from mmcgc.ops import triton_context, triton_conv, triton_device
+from mmcgc.ops import triton_context, triton_conv, triton_device, triton_pool
 
 problem = triton_device.no_device('cpu', None, torch.float32)
 if problem is None or 'TRITON_INTERPRET' not in problem:
@@ -119,7 +119,7 @@ def test_context_network_compiles_without_a_device(monkeypatch, binaries, tmp_pa
     gate = ContextGate(*gate)
     arguments = *gate._modules_in_order(), gate.channel_groups
     pooled = gate.context_encoding.in_features
-    context = triton_context.average_pool(torch.zeros(16, gate.in_channels, 56, 56, requires_grad=True), (1, pooled))
+    context = triton_pool.run(torch.zeros(16, gate.in_channels, 56, 56, requires_grad=True), (1, pooled))
     sum(t.sum() for t in triton_context.run(context, *arguments)).backward()
     with torch.no_grad():
         gate.eval()

@@ -12,7 +12,7 @@ from helpers import assert_close
 from torch import nn
 
 from mmcgc.layers.gate import ContextGate
-from mmcgc.ops import triton_context, triton_device
+from mmcgc.ops import triton_context, triton_device, triton_pool
 
 GPU = torch.cuda.is_available()
 DEVICE = 'cuda' if GPU else 'cpu'
@@ -132,9 +132,9 @@ def test_pooling_equals_torch(shape, targets, last):
     if last and x.dim() == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     x = x.to(DEVICE).requires_grad_()
-    assert triton_context.can_pool(x, targets) is None
+    assert triton_pool.can_run(x, targets) is None
     pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[len(targets) - 1](targets)
-    y, y_ref = triton_context.average_pool(x, targets), pool(x_ref).flatten(2)
+    y, y_ref = triton_pool.run(x, targets), pool(x_ref).flatten(2)
     weights = torch.randn(y_ref.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     assert_close(y.cpu(), y_ref, 'pooled', 1e-6)
     (y * weights.to(y)).sum().backward()
@@ -145,14 +145,19 @@ def test_pooling_equals_torch(shape, targets, last):
 
 def test_pooling_of_half_precision_sums_in_float32():
     x = torch.full((1, 4, 64, 64), 3.0).half().to(DEVICE)
-    assert (triton_context.average_pool(x, (3, 3)) == 3).all()
+    assert (triton_pool.run(x, (3, 3)) == 3).all()
+
+
+def test_pooling_operator_is_registered():
+    x = torch.randn(2, 5, 7, 6, device=DEVICE, requires_grad=True)
+    torch.library.opcheck(torch.ops.mmcgc.context_pool.default, (x, [3, 3]))
 
 
 @pytest.mark.parametrize('shape, targets, words', [
     ((1, 4, 6, 6, 6), (3, 3, 3), 'two axes'), ((1, 4, 99, 99), (9, 9), 'too large'), ((0, 4, 9, 9), (3, 3), 'samples'),
 ], ids=['3d', 'large', 'empty'])  # fmt: skip
 def test_pooling_says_why_it_cannot_run(shape, targets, words):
-    assert words in triton_context.can_pool(torch.zeros(shape, device=DEVICE), targets)
+    assert words in triton_pool.can_run(torch.zeros(shape, device=DEVICE), targets)
 
 
 def reason(change, case=CASES[0], grad=True):
