@@ -27,7 +27,7 @@ from mmcgc.engine.convert_checkpoint import convert_state
 from mmcgc.engine.safe_checkpoint import latest_checkpoint
 
 # Spans of text that are commands: with arguments, and without a pattern or an ellipsis.
-SPAN = re.compile(r'`((?:python|tools/\w+\.sh)\s[^`]*\s[^`*]*)(?<!\.\.\.)`')
+SPAN = re.compile(r'`((?:\w+=\S+ )*(?:python|tools/\w+\.sh)\s[^`]*\s[^`*]*)(?<!\.\.\.)`')
 
 
 def commands_of(page: str) -> list[str]:
@@ -76,7 +76,7 @@ FROM_CONFIGS = object()
 SHORT = {  # what is appended to a command; the first pattern counts, and a command without one fails
     r'(train|test)\.(py|sh)|analyze_gates|show_gates|show_grad_cam|demo_video': FROM_CONFIGS,
     'kill_and_resume': '--kills 2 --cfg-options model.backbone.depth=8',
-    '-m pytest': '-n 0 --collect-only',
+    '-m pytest': '-n 0 --collect-only',  # the tests cannot run themselves
     'make_camera_motion': '--train-clips 8 --val-clips 8',
     'prepare_imagenette': '--partial',
     r'prepare_iwslt14\.py .*--tokenised': '--out data/tokenised',  # other words than the raw text, which is in use
