@@ -62,8 +62,10 @@ class _Walk:
                                     if n == self.kernel[0] or (self.kernel[0] % n == 0 and n * size >= _ROW))
         row = self.channels_of_row * size
         self.samples, self.rows = self._plan(
-            weight.numel(), x[0].numel() + math.prod(y_shape[1:]), x.element_size()
+            weight.numel(), x[0].numel() + math.prod(y_shape[1:]), x.element_size(), x.is_contiguous()
         )
+        # One tile of contiguous tensors: its results are the whole ones, and nothing has to be copied together.
+        self.whole = self.samples == self.batch and self.rows == self.out and x.is_contiguous()
         terms = [t for t in (gate_in, gate_out) if t is not None]
         dtype = torch.promote_types(torch.float32, terms[0].dtype)
         self.weight = weight.reshape(1, groups, self.out, -1, row)  # (1, g, m, q, r)
@@ -78,9 +80,11 @@ class _Walk:
             self.b = b.repeat(1, 1, 1, 1, self.channels_of_row)  # (B, g, m, 1, r)
         self.scratch = weight.new_empty((self.samples, groups, self.rows, *self.weight.shape[3:]), dtype=dtype)
 
-    def _plan(self, kernel: int, active: int, itemsize: int) -> tuple[int, int]:
+    def _plan(self, kernel: int, active: int, itemsize: int, contiguous: bool) -> tuple[int, int]:
         """Samples and output channels of a tile: several samples, or one sample and a part of its kernel."""
         kernels, activations = (torch.get_num_threads() * n // itemsize for n in (_KERNEL_BYTES, _ACTIVATION_BYTES))
+        if contiguous and self.batch * kernel <= kernels:
+            return self.batch, self.out
         samples = max(1, min(self.batch, kernels // kernel, activations // active))
         samples = -(-self.batch // -(-self.batch // samples))  # as many in each tile
         parts = 1 if samples > 1 or self.groups > 1 else -(-kernel // kernels)
@@ -150,11 +154,11 @@ def tiled_conv(
 ) -> Tensor:
     """(B, C, *S) -> (B, O, *S') for two or three spatial axes."""
     shape = output_shape(x, weight, stride, padding, dilation)
-    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
-    if y.numel() == 0:
-        return y
+    if 0 in shape:
+        return torch.empty(shape, dtype=x.dtype, device=x.device)
     walk = _Walk(x, weight, gate_in, gate_out, groups, combine, shape)
     conv = torch.conv2d if x.dim() == 4 else torch.conv3d
+    y = None if walk.whole else torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
     for rows, weights in walk.parts():
         channels = walk.channels(rows)
         for samples in walk.tiles():
@@ -162,6 +166,8 @@ def tiled_conv(
             kernels = walk.kernels(walk.gate(samples, rows).mul_(weights), x.dtype)
             offsets = None if bias is None else bias[channels].repeat(n)
             out = conv(walk.fold(x[samples]), kernels, offsets, stride, padding, dilation, n * groups)
+            if walk.whole:
+                return torch.ops.aten._unsafe_view(out, shape)  # nobody could change a plain view in place
             y[samples, channels] = out.view(n, -1, *shape[2:])
     return y
 
@@ -187,7 +193,7 @@ def tiled_conv_backward(
                 ((x, need_x), (weight, need_kernel), (gate_in, need_kernel), (gate_out, need_kernel)))  # fmt: skip
         return tuple(torch.zeros_like(t) for t in kept)
     walk = _Walk(x, weight, gate_in, gate_out, groups, combine, grad.shape)
-    grad_x = torch.empty_like(x) if need_x else x.new_empty(0)
+    grad_x = torch.empty_like(x) if need_x and not walk.whole else x.new_empty(0)
     grad_w = torch.zeros_like(walk.weight, dtype=walk.scratch.dtype)
     grad_a = None if walk.a is None else torch.empty_like(walk.a)
     grad_b = None if walk.b is None else torch.empty_like(walk.b)
@@ -205,7 +211,9 @@ def tiled_conv_backward(
                 walk.fold(grad[samples, walk.channels(rows)]), walk.fold(x[samples]), walk.kernels(product, x.dtype),
                 None, stride, padding, dilation, False, [0] * nd, n * groups, [need_x, need_kernel, False],
             )  # fmt: skip
-            if need_x:
+            if need_x and walk.whole:
+                grad_x = torch.ops.aten._unsafe_view(dx, x.shape)
+            elif need_x:
                 write(grad_x[samples], dx.view(n, *x.shape[1:]))
             if not need_kernel:
                 continue

@@ -1,4 +1,4 @@
-"""The context network on a GPU: three small kernels forward and four backward, where PyTorch launches about ninety.
+"""The context network on a GPU, once it is pooled: three small kernels forward, and four backward with one sum.
 
 On networks of many small layers launches decide, not arithmetic.  What the kernels do not take, and whatever is being
 compiled or exported, goes through the modules one by one, which compilers fuse by themselves.

@@ -34,9 +34,10 @@ def arguments(batch=2, channels=4, outputs=6, kernel=(3, 3), size=(8, 8), dtype=
 
 @needs_triton
 @pytest.mark.skipif(torch.cuda.is_available(), reason='the GPU runs them in this process')
-def test_parity_in_the_interpreter():
-    """At least 40 cases; a failure shows the closing lines of the process."""
-    parity = Path(__file__).with_name('test_triton_parity.py')
+@pytest.mark.parametrize('page', ['test_triton_parity.py', 'test_triton_context.py'])
+def test_parity_in_the_interpreter(page):
+    """At least 40 cases each; a failure shows the closing lines of the process."""
+    parity = Path(__file__).with_name(page)
     done = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '-n', '0', '-p', 'no:cacheprovider', parity], cwd=ROOT,
         env=dict(os.environ, TRITON_INTERPRET='1', OMP_NUM_THREADS='1'), capture_output=True, text=True,
