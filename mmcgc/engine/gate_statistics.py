@@ -13,8 +13,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmcgc.analysis.gate_statistics import gate_statistics, thin_gates
 from mmcgc.layers import CGLightweightConv, ContextGate
+from mmcgc.ops.gate_statistics import gate_statistics, thin_gates
 
 from ..registry import HOOKS
 

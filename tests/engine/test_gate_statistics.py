@@ -9,10 +9,10 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmcgc import CGConv2d
-from mmcgc.analysis.gate_statistics import gate_statistics, thin_gates
 from mmcgc.engine import GateStatisticsHook
 from mmcgc.layers import CGLightweightConv
 from mmcgc.ops import gate_values
+from mmcgc.ops.gate_statistics import gate_statistics, thin_gates
 
 
 def test_statistics_are_those_of_the_gates():

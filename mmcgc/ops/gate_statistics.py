@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmcgc.ops import gate_values
+from .gating import gate_values
 
 SATURATED = 0.05
 
