@@ -91,8 +91,6 @@ class _Sizes:
         self.parts = (self.latent * self.pooled, outputs * inputs, *[self.decoded * self.latent] * 2)
 
 
-
-
 def _infer(context: Tensor, weights: Sequence[Tensor], norms: Sequence[nn.BatchNorm1d], groups: int
            ) -> tuple[Tensor, Tensor]:
     from . import triton_context_kernels as kernels

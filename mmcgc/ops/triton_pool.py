@@ -20,7 +20,10 @@ _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 def can_run(x: Tensor, targets: tuple[int, ...]) -> str | None:
     """Why :func:`run` cannot take its arguments; None: it can."""
-    if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+    problem = no_device(x.device.type, x.device.index, x.dtype)
+    if problem is not None:
+        return problem
+    if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
         return 'an exporter needs operators that it knows'
     if len(targets) == 3 and targets[1:] != (1, 1):
         return 'it pools two axes'
@@ -28,7 +31,7 @@ def can_run(x: Tensor, targets: tuple[int, ...]) -> str | None:
         return f'a target of {targets} is too large'
     if x.dtype not in _DTYPES or 0 in x.shape or math.prod(x.shape[1:]) >= 2**31:
         return 'it takes float32, float16 and bfloat16, and samples of fewer than 2^31 elements'
-    return no_device(x.device.type, x.device.index, x.dtype)
+    return None
 
 
 def run(x: Tensor, targets: tuple[int, ...]) -> Tensor:

@@ -153,6 +153,16 @@ def test_pooling_operator_is_registered():
     torch.library.opcheck(torch.ops.mmcgc.context_pool.default, (x, [3, 3]))
 
 
+def test_pooling_is_left_to_torch_where_a_program_is_exported():
+    class Pool(nn.Module):
+        def forward(self, x):
+            return x * (triton_pool.can_run(x, (3, 3)) is not None)
+
+    x = torch.randn(2, 5, 7, 6, device=DEVICE)
+    assert Pool()(x).abs().max() == 0
+    assert torch.export.export(Pool(), (x,)).module()(x).abs().max() > 0
+
+
 @pytest.mark.parametrize('shape, targets, words', [
     ((1, 4, 6, 6, 6), (3, 3, 3), 'two axes'), ((1, 4, 99, 99), (9, 9), 'too large'), ((0, 4, 9, 9), (3, 3), 'samples'),
 ], ids=['3d', 'large', 'empty'])  # fmt: skip
