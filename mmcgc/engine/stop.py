@@ -55,7 +55,13 @@ def clean_stop(runner: Runner) -> Iterator[None]:
 
     runner.register_hook(_StopLater(received))
     unraisable = sys.unraisablehook
-    sys.unraisablehook = lambda swallowed: swallowed.exc_type is _Stop or unraisable(swallowed)
+
+    def complain(swallowed) -> None:
+        """Not after a signal, nor of a worker that it ended before it came here, while its loader was thrown away."""
+        if not received and 'DataLoader worker' not in str(swallowed.exc_value):
+            unraisable(swallowed)
+
+    sys.unraisablehook = complain
 
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.signal(number, stop) for number in numbers}
