@@ -48,6 +48,7 @@ REPLACED = {  # what stands for something else on the pages, and what is not at 
     r'/usr/bin/time -v ': '',
     r'--device cuda': '--device cpu',
     r' --cuda-graphs': '',
+    r'(python -m pytest .*test_triton_)': r'TRITON_INTERPRET=1 \1',
     r'(NNODES=.* )MASTER_ADDR=\S+ (.*) 8\b': r'\1MASTER_ADDR=127.0.0.1 \2 1',
     r'(dist_\w+\.sh .*) (8|N)\b': r'\1 2',
     r'\b(MASTER_)?PORT=\d+ ': '',  # a free one is given
