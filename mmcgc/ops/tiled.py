@@ -19,7 +19,10 @@ from .views import to_2d
 # Of a tile, for each thread: its kernels stay in the second-level cache, its activations in what is behind it.
 _KERNEL_BYTES = 5 << 18
 _ACTIVATION_BYTES = 2 << 20
+# One tile of everything spares the copies from tile to result, as long as the activations stay in the last-level cache.
+_WHOLE_BYTES = 24 << 20
 _ROW = 64  # elements that are broadcast along at once, at least
+_FEW = 1 << 19  # elements of all kernels up to which an exponential for each costs less than sparing them
 
 
 def can_run(x: Tensor, *arguments) -> str | None:
@@ -69,7 +72,8 @@ class _Walk:
         terms = [t for t in (gate_in, gate_out) if t is not None]
         dtype = torch.promote_types(torch.float32, terms[0].dtype)
         self.weight = weight.reshape(1, groups, self.out, -1, row)  # (1, g, m, q, r)
-        self.odds = combine == 'sum' and len(terms) == 2 and _moderate(*terms)
+        many = self.batch * weight.numel() > _FEW
+        self.odds = many and combine == 'sum' and len(terms) == 2 and _moderate(*terms)
         self.a = self.b = None
         if gate_in is not None:
             a = gate_in.to(dtype)
@@ -83,7 +87,7 @@ class _Walk:
     def _plan(self, kernel: int, active: int, itemsize: int, contiguous: bool) -> tuple[int, int]:
         """Samples and output channels of a tile: several samples, or one sample and a part of its kernel."""
         kernels, activations = (torch.get_num_threads() * n // itemsize for n in (_KERNEL_BYTES, _ACTIVATION_BYTES))
-        if contiguous and self.batch * kernel <= kernels:
+        if contiguous and self.batch * kernel <= kernels and self.batch * active * itemsize <= _WHOLE_BYTES:
             return self.batch, self.out
         samples = max(1, min(self.batch, kernels // kernel, activations // active))
         samples = -(-self.batch // -(-self.batch // samples))  # as many in each tile
