@@ -81,7 +81,8 @@ def clean_stop(runner: Runner) -> Iterator[None]:
                                   f'(epoch {runner.epoch + 1}). {_left(runner)}')
         raise SystemExit(128 + received[0]) from None
     finally:
-        sys.unraisablehook = unraisable
+        if not received:  # else a loader may go later, with the frames that the exception holds
+            sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
 
