@@ -183,6 +183,7 @@ class ContextGate(nn.Module):
         if context.is_cuda and self._fits_kernels(context):
             terms = triton_context.run(context, *self._modules_in_order(), self.channel_groups)  # (N, n, C), (N, n, O)
             return tuple(self._as_kernels(term.transpose(1, 2)) for term in terms)
+        context = context.to(self.context_encoding.weight.dtype)  # on a GPU pooling gives float32
         # Channels last within: a normalisation of (rows, C) runs several times faster on a CPU than one of (N, C, d).
         encoded = _to_rows(self.context_encoding(context))  # (N*d, C)
         gate_in = gate_out = None

@@ -143,3 +143,13 @@ def test_channel_groups(c, o, groups):
 def test_bad_options(options, words):
     with pytest.raises(ValueError, match=words):
         ContextGate(32, 32, (3, 3), **options)
+
+
+def test_context_of_another_precision_than_the_layer(monkeypatch):
+    """As on a GPU, where pooling sums in float32."""
+    gate = ContextGate(16, 16, (3, 3)).bfloat16()
+    x = torch.randn(2, 16, 5, 5).bfloat16()
+    expected = gate(x)
+    monkeypatch.setattr(gate, '_pool', lambda x, pool=gate._pool: pool(x).float())
+    for term, same in zip(gate(x), expected, strict=True):
+        assert term.dtype == torch.bfloat16 and torch.equal(term, same)
