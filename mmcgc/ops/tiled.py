@@ -6,7 +6,9 @@ forward pass nor saved for the backward pass, which recomputes the gates.  Runs 
 
 from __future__ import annotations
 
+import itertools
 import math
+import threading
 from collections.abc import Iterator
 from typing import Sequence  # noqa: UP035  torch 2.6 reads no other spelling
 
@@ -16,13 +18,13 @@ from torch import Tensor
 from .operators import output_shape, register, result_format
 from .views import to_2d
 
-# Of a tile, for each thread: its kernels stay in the second-level cache, its activations in what is behind it.
-_KERNEL_BYTES = 5 << 18
+# Of a tile, for each thread, what of its kernels and of its activations stays in the caches; measured, not computed.
+_KERNEL_BYTES = 9 << 18
 _ACTIVATION_BYTES = 2 << 20
-# One tile of everything spares the copies from tile to result, as long as the activations stay in the last-level cache.
-_WHOLE_BYTES = 24 << 20
+_SEVERAL = 4  # kernels that go together, at least: fewer, and larger ones, are quicker one by one
 _ROW = 64  # elements that are broadcast along at once, at least
 _FEW = 1 << 19  # elements of all kernels up to which an exponential for each costs less than sparing them
+_KEPT = threading.local()
 
 
 def can_run(x: Tensor, *arguments) -> str | None:
@@ -55,84 +57,102 @@ class _Walk:
     Kernels are (n, g, m, q, r) for n samples, g convolution groups and m output channels of a group; q rows of r
     elements are its input channels, several to a row, and the kernel's axes.  G2 is repeated along a row: what is
     broadcast along rows of one channel, nine elements of a 3 x 3 kernel, takes several times as long.
+
+    ``buffers`` of a tile's kernels are needed, and ``active`` elements of activations for each sample.
     """
 
-    def __init__(self, x, weight, gate_in, gate_out, groups, combine, y_shape):
+    def __init__(self, x, weight, gate_in, gate_out, groups, combine, buffers, active):
         self.batch, self.out, self.groups, self.combine = len(x), len(weight) // groups, groups, combine
         self.kernel = weight.shape[1:]
-        size = math.prod(self.kernel[1:])
-        self.channels_of_row = next(n for n in range(1, self.kernel[0] + 1)
-                                    if n == self.kernel[0] or (self.kernel[0] % n == 0 and n * size >= _ROW))
-        row = self.channels_of_row * size
-        self.samples, self.rows = self._plan(
-            weight.numel(), x[0].numel() + math.prod(y_shape[1:]), x.element_size(), x.is_contiguous()
-        )
-        # One tile of contiguous tensors: its results are the whole ones, and nothing has to be copied together.
-        self.whole = self.samples == self.batch and self.rows == self.out and x.is_contiguous()
+        channels, size = self.kernel[0], math.prod(self.kernel[1:])
+        of_row = next(n for n in range(1, channels + 1) if n == channels or (channels % n == 0 and n * size >= _ROW))
+        row = of_row * size
+        self.samples, self.rows = self._plan(buffers * weight.numel(), active, x.element_size())
         terms = [t for t in (gate_in, gate_out) if t is not None]
         dtype = torch.promote_types(torch.float32, terms[0].dtype)
-        self.weight = weight.reshape(1, groups, self.out, -1, row)  # (1, g, m, q, r)
         many = self.batch * weight.numel() > _FEW
         self.odds = many and combine == 'sum' and len(terms) == 2 and _moderate(*terms)
-        self.a = self.b = None
-        if gate_in is not None:
-            a = gate_in.to(dtype)
-            self.a = (a.neg().exp_() if self.odds else a).reshape(self.batch, groups, 1, -1, row)  # (B, g, 1, q, r)
-        if gate_out is not None:
-            b = gate_out.to(dtype)
-            b = (b.neg().exp_() if self.odds else b).reshape(self.batch, groups, self.out, 1, size)
-            self.b = b.repeat(1, 1, 1, 1, self.channels_of_row)  # (B, g, m, 1, r)
-        self.scratch = weight.new_empty((self.samples, groups, self.rows, *self.weight.shape[3:]), dtype=dtype)
+        a, b = (t if t is None else t.to(dtype).neg().exp_() if self.odds else t.to(dtype) for t in (gate_in, gate_out))
+        self.a = a if a is None else a.reshape(self.batch, groups, 1, -1, row)  # (B, g, 1, q, r)
+        self.b = b if b is None else b.reshape(self.batch, groups, self.out, 1, size)  # (B, g, m, 1, size)
+        self.weight = weight.reshape(1, groups, self.out, -1, row)  # (1, g, m, q, r)
+        self.one = weight.new_ones((), dtype=dtype)
+        shape = self.samples, groups, self.rows, channels // of_row, row
+        self.spread, *self.scratch = _scratch(
+            (*shape[:3], of_row, size), *[shape] * buffers, dtype=dtype, device=x.device
+        )
 
-    def _plan(self, kernel: int, active: int, itemsize: int, contiguous: bool) -> tuple[int, int]:
+    def _plan(self, kernel: int, active: int, itemsize: int) -> tuple[int, int]:
         """Samples and output channels of a tile: several samples, or one sample and a part of its kernel."""
         kernels, activations = (torch.get_num_threads() * n // itemsize for n in (_KERNEL_BYTES, _ACTIVATION_BYTES))
-        if contiguous and self.batch * kernel <= kernels and self.batch * active * itemsize <= _WHOLE_BYTES:
-            return self.batch, self.out
-        samples = max(1, min(self.batch, kernels // kernel, activations // active))
+        fit = kernels // kernel if kernels >= _SEVERAL * kernel else 1
+        samples = max(1, min(self.batch, fit, activations // active))
         samples = -(-self.batch // -(-self.batch // samples))  # as many in each tile
         parts = 1 if samples > 1 or self.groups > 1 else -(-kernel // kernels)
         return samples, -(-self.out // parts)
 
-    def parts(self) -> Iterator[tuple[slice, Tensor]]:
-        """Output channels of one group, which are cut only where there is one, and their weight (1, g, m, q, r)."""
+    def parts(self) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Output channels of one group, which are cut only where there is one; of all groups; and their weight."""
         for j in range(0, self.out, self.rows):
             rows = slice(j, min(j + self.rows, self.out))
-            yield rows, self.weight[:, :, rows].to(self.scratch.dtype)
+            channels = rows if self.groups == 1 else slice(0, self.out * self.groups)
+            yield rows, channels, self.weight[:, :, rows].to(self.spread.dtype)  # (1, g, m, q, r)
 
-    def tiles(self) -> Iterator[slice]:
-        """The samples of each tile."""
-        return (slice(i, min(i + self.samples, self.batch)) for i in range(0, self.batch, self.samples))
+    def tiles(self, rows: slice, *tensors: Tensor | None) -> Iterator[tuple]:
+        """Of each tile the gates as of :meth:`_gate`, the last buffer, the terms, and its samples of ``tensors``."""
+        b = None if self.b is None else self.b[:, :, rows]
+        split = (itertools.repeat(None) if t is None else t.split(self.samples) for t in (self.a, b, *tensors))
+        n = 0
+        for a, b, *samples in zip(*split, strict=False):
+            if len(samples[0]) != n:
+                n = len(samples[0])
+                spread, *scratch = (t[:n, :, : rows.stop - rows.start] for t in (self.spread, *self.scratch))
+                in_rows = spread.flatten(3).unsqueeze(3)  # (n, g, m, 1, r)
+            if b is not None:
+                spread.copy_(b)
+                b = in_rows
+            yield self._gate(a, b, scratch[0]), scratch[-1], (a, b), *samples
 
-    def fold(self, t: Tensor) -> Tensor:
-        """(n, C, *S) -> (1, n * C, *S), contiguous: the samples become convolution groups."""
-        return t.contiguous().view(1, -1, *t.shape[2:])
-
-    def channels(self, rows: slice) -> slice:
-        """The output channels of ``rows``, over all groups."""
-        return rows if self.groups == 1 else slice(0, self.out * self.groups)
-
-    def gate(self, samples: slice, rows: slice) -> Tensor:
-        """The gates of a tile, in the scratch: (n, g, m, q, r)."""
-        out = self.scratch[: samples.stop - samples.start, :, : rows.stop - rows.start]
-        a = None if self.a is None else self.a[samples]
-        b = None if self.b is None else self.b[samples, :, rows]
+    def _gate(self, a: Tensor | None, b: Tensor | None, out: Tensor) -> Tensor:
+        """The gates of a tile, (n, g, m, q, r), or their reciprocals, as :meth:`times` takes them."""
+        if self.odds:
+            return torch.addcmul(self.one, a, b, out=out)
         if a is None or b is None:
             return out.copy_(b if a is None else a).sigmoid_()
-        if self.combine == 'sum' and not self.odds:
+        if self.combine == 'sum':
             return torch.add(a, b, out=out).sigmoid_()
         torch.mul(a, b, out=out)
-        if self.odds:
-            return out.add_(1).reciprocal_()
         return out if self.combine == 'factors' else out.sigmoid_()
+
+    def times(self, gate: Tensor, t: Tensor, out: Tensor) -> Tensor:
+        """The product of the gates and ``t``."""
+        return torch.div(t, gate, out=out) if self.odds else torch.mul(t, gate, out=out)
 
     def kernels(self, gated: Tensor, dtype: torch.dtype) -> Tensor:
         """(n, g, m, q, r) gated weights -> (n * g * m, c, *K) for a grouped convolution."""
         return gated.to(dtype).reshape(-1, *self.kernel)
 
-    def grad_gate_out(self, grad: Tensor) -> Tensor:
-        """The gradient of ``b`` (B, g, m, 1, r) -> that of G2, (B, g, m, size of a kernel)."""
-        return grad.unflatten(-1, (self.channels_of_row, -1)).sum((3, 4))
+    def sum_channels(self, t: Tensor) -> Tensor:
+        """(n, g, m, q, r) -> (n, g, m, 1, size of a kernel)."""
+        return t.view(*t.shape[:3], -1, self.spread.shape[4]).sum(3, keepdim=True)
+
+
+def _scratch(*shapes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    """Buffers of undefined contents, good until the next call on this thread.
+
+    On a CPU they are kept from call to call: the first write to memory fresh from the system costs more than the gates
+    of a tile do.
+    """
+    sizes = [-(-math.prod(shape) // 16) * 16 for shape in shapes]
+    key, kept = (dtype, device), getattr(_KEPT, 'buffers', {})
+    buffer = kept.get(key)
+    if buffer is None or len(buffer) < sum(sizes):
+        with torch.inference_mode(False):
+            buffer = torch.empty(sum(sizes), dtype=dtype, device=device)
+        if device.type == 'cpu' and buffer.nbytes <= 2 * _KERNEL_BYTES * torch.get_num_threads():
+            _KEPT.buffers = {**kept, key: buffer}
+    parts = buffer[: sum(sizes)].split(sizes)
+    return [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _moderate(*terms: Tensor) -> bool:
@@ -140,7 +160,12 @@ def _moderate(*terms: Tensor) -> bool:
 
     Beyond 40, the factors of terms of opposite sign would leave the range of float32.
     """
-    return terms[0].device.type == 'cpu' and all(bool(t.abs().amax() < 40) for t in terms)
+    return terms[0].device.type == 'cpu' and all(-40 < float(v) < 40 for t in terms for v in t.aminmax())
+
+
+def _fold(t: Tensor) -> Tensor:
+    """(n, C, *S) -> (1, n * C, *S), contiguous: the samples become convolution groups."""
+    return t.contiguous().view(1, -1, *t.shape[2:])
 
 
 @torch.library.custom_op('mmcgc::tiled_conv', mutates_args=())
@@ -160,19 +185,16 @@ def tiled_conv(
     shape = output_shape(x, weight, stride, padding, dilation)
     if 0 in shape:
         return torch.empty(shape, dtype=x.dtype, device=x.device)
-    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, shape)
+    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 1, x[0].numel() + math.prod(shape[1:]))
     conv = torch.conv2d if x.dim() == 4 else torch.conv3d
-    y = None if walk.whole else torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
-    for rows, weights in walk.parts():
-        channels = walk.channels(rows)
-        for samples in walk.tiles():
-            n = samples.stop - samples.start
-            kernels = walk.kernels(walk.gate(samples, rows).mul_(weights), x.dtype)
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
+    for rows, channels, weights in walk.parts():
+        for gate, product, _, some_x, some_y in walk.tiles(rows, x, y[:, channels]):
+            n = len(some_x)
+            kernels = walk.kernels(walk.times(gate, weights, out=product), x.dtype)
             offsets = None if bias is None else bias[channels].repeat(n)
-            out = conv(walk.fold(x[samples]), kernels, offsets, stride, padding, dilation, n * groups)
-            if walk.whole:
-                return torch.ops.aten._unsafe_view(out, shape)  # nobody could change a plain view in place
-            y[samples, channels] = out.view(n, -1, *shape[2:])
+            out = conv(_fold(some_x), kernels, offsets, stride, padding, dilation, n * groups)
+            some_y.copy_(out.view(some_y.shape))
     return y
 
 
@@ -196,47 +218,44 @@ def tiled_conv_backward(
         kept = (t if t is not None and need else x.new_empty(0) for t, need in
                 ((x, need_x), (weight, need_kernel), (gate_in, need_kernel), (gate_out, need_kernel)))  # fmt: skip
         return tuple(torch.zeros_like(t) for t in kept)
-    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, grad.shape)
-    grad_x = torch.empty_like(x) if need_x and not walk.whole else x.new_empty(0)
-    grad_w = torch.zeros_like(walk.weight, dtype=walk.scratch.dtype)
+    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 2, 2 * x[0].numel() + grad[0].numel())
+    grad_x = torch.empty_like(x) if need_x else None
+    grad_w = torch.zeros_like(walk.weight, dtype=walk.spread.dtype)
     grad_a = None if walk.a is None else torch.empty_like(walk.a)
     grad_b = None if walk.b is None else torch.empty_like(walk.b)
-    times = combine != 'sum' and walk.a is not None and walk.b is not None
-    gated, nd = torch.empty_like(walk.scratch), x.dim() - 2
-    for rows, weights in walk.parts():
-        # Parts beyond the first add to what it wrote.
-        write = Tensor.copy_ if rows.start == 0 else Tensor.add_
-        part_w = grad_w[:, :, rows]
-        for samples in walk.tiles():
-            n = samples.stop - samples.start
-            gate = walk.gate(samples, rows)  # (n, g, m, q, r)
-            product = torch.mul(gate, weights, out=gated[:n, :, : rows.stop - rows.start])
+    times, nd = combine != 'sum' and walk.a is not None and walk.b is not None, x.dim() - 2
+    for rows, channels, weights in walk.parts():
+        write = Tensor.copy_ if rows.start == 0 else Tensor.add_  # parts beyond the first add to what it wrote
+        part_w, part_b = grad_w[:, :, rows], None if grad_b is None else grad_b[:, :, rows]
+        tiles = walk.tiles(rows, x, grad[:, channels], grad_x, grad_a, part_b)
+        for gate, product, (a, b), some_x, some_grad, some_grad_x, some_grad_a, some_grad_b in tiles:
+            n = len(some_x)
+            walk.times(gate, weights, out=product)  # (n, g, m, q, r)
             dx, dk, _ = torch.ops.aten.convolution_backward(
-                walk.fold(grad[samples, walk.channels(rows)]), walk.fold(x[samples]), walk.kernels(product, x.dtype),
+                _fold(some_grad), _fold(some_x), walk.kernels(product, x.dtype),
                 None, stride, padding, dilation, False, [0] * nd, n * groups, [need_x, need_kernel, False],
             )  # fmt: skip
-            if need_x and walk.whole:
-                grad_x = torch.ops.aten._unsafe_view(dx, x.shape)
-            elif need_x:
-                write(grad_x[samples], dx.view(n, *x.shape[1:]))
+            if need_x:
+                write(some_grad_x, dx.view(some_x.shape))
             if not need_kernel:
                 continue
             dk = dk.reshape(gate.shape).to(gate.dtype)
-            if n == 1:
-                part_w.addcmul_(dk, gate)
-            else:
+            if combine == 'factors':
                 part_w += torch.mul(dk, gate, out=product).sum(0, keepdim=True)
-            dk.mul_(weights)
-            if combine != 'factors':
-                torch.ops.aten.sigmoid_backward.grad_input(dk, gate, grad_input=dk)
+                dk.mul_(weights)
+            else:
+                walk.times(gate, dk, out=dk)
+                part_w += dk if n == 1 else dk.sum(0, keepdim=True)
+                dk.mul_(torch.sub(weights, product, out=product))  # W g (1 - g) = g (W - W g)
             # dk is now the gradient of a + b, or of a * b.
-            if walk.a is not None:
-                write(grad_a[samples], (dk * walk.b[samples, :, rows] if times else dk).sum(2, keepdim=True))
-            if walk.b is not None:
-                grad_b[samples, :, rows] = (dk * walk.a[samples] if times else dk).sum(3, keepdim=True)
+            if a is not None:
+                write(some_grad_a, (dk * b if times else dk).sum(2, keepdim=True))
+            if b is not None:
+                some_grad_b.copy_(walk.sum_channels(dk * a if times else dk))
+    grad_x = x.new_empty(0) if grad_x is None else grad_x
     if not need_kernel:
         return grad_x, *(x.new_empty(0) for _ in range(3))
-    terms = ((grad_w, weight), (grad_a, gate_in), (None if grad_b is None else walk.grad_gate_out(grad_b), gate_out))
+    terms = ((grad_w, weight), (grad_a, gate_in), (grad_b, gate_out))
     return grad_x, *(x.new_empty(0) if g is None else g.reshape(t.shape).to(t.dtype) for g, t in terms)
 
 

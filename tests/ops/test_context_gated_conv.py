@@ -1,5 +1,7 @@
 """Parity of the tiled backend with the literal reference, and of the reference with the formula by hand."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from helpers import assert_close
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from mmcgc.ops import COMBINES, context_gated_conv, gate_values
+from mmcgc.ops import COMBINES, context_gated_conv, gate_values, tiled
 
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -86,19 +88,25 @@ def compare(shape, dtype, combine, last, tolerance=None, spread=1):
         assert_close(g, r, f'gradient of {key}', tolerance)
 
 
+@pytest.fixture(params=[False, True], ids=['few', 'many'])
+def many(request, monkeypatch):
+    """Gates by a sigmoid each, as for few elements, or by exponentials of the terms, as for many."""
+    monkeypatch.setattr(tiled, '_FEW', 0 if request.param else 1 << 60)
+
+
 @pytest.mark.parametrize('case', CASES, ids=name)
-def test_tiled_equals_reference_in_float64(case):
+def test_tiled_equals_reference_in_float64(case, many):
     compare(case[0], torch.float64, *case[1:])
 
 
 @pytest.mark.parametrize('case', CASES[::2], ids=name)
-def test_tiled_equals_reference_in_float32(case):
+def test_tiled_equals_reference_in_float32(case, many):
     compare(case[0], torch.float32, *case[1:])
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize('shape', SHAPES_2D[:4], ids=lambda s: f'{s[:4]}')
-def test_tiled_in_half_precision(shape, dtype):
+def test_tiled_in_half_precision(shape, dtype, many):
     compare(shape, dtype, 'sum', False, 4e-2)
 
 
@@ -156,10 +164,8 @@ def test_result_keeps_the_layout(last):
 
 @pytest.mark.parametrize('size', [1 << 9, 1 << 12, 1 << 14], ids=lambda size: f'{size} bytes')
 @pytest.mark.parametrize('shape', [SHAPES_2D[1], SHAPES_2D[3]], ids=str)
-def test_any_tile_gives_the_same(monkeypatch, shape, size):
+def test_any_tile_gives_the_same(monkeypatch, shape, size, many):
     """Parts of one sample's kernel, one sample, several."""
-    from mmcgc.ops import tiled
-
     monkeypatch.setattr(tiled, '_KERNEL_BYTES', size)
     monkeypatch.setattr(tiled, '_ACTIVATION_BYTES', size)
     for dtype in (torch.float32, torch.float64):
@@ -169,9 +175,47 @@ def test_any_tile_gives_the_same(monkeypatch, shape, size):
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize('spread', [12, 40, 1000])
-def test_gate_terms_of_any_size(spread, dtype):
+def test_gate_terms_of_any_size(spread, dtype, many):
     """Terms that cancel although the exponential of each would overflow, and gates that are 0 or 1."""
     compare(SHAPES_2D[3], dtype, 'sum', False, spread=spread)
+
+
+def test_infinite_and_undefined_gate_terms(many):
+    """Infinite terms close or open the gate; an undefined one spoils its own sample and no other."""
+    x, w, a, b, bias = (t.detach() for t in tensors(SHAPES_2D[1], torch.float64))
+    a[0, 0], b[1, 2], a[2, 3, 1, 1] = float('inf'), -float('inf'), float('nan')
+    y, expected = (run(SHAPES_2D[1], (x, w, a, b, bias), backend) for backend in ('tiled', 'reference'))
+    assert y[2].isnan().any() and not y[:2].isnan().any()
+    assert_close(y[:2], expected[:2])
+
+
+def test_calls_of_several_threads_share_no_scratch():
+    shapes = [SHAPES_2D[3], SHAPES_2D[13], SHAPES_2D[11], SHAPES_2D[4]]
+    alone = [run(shape, tensors(shape, torch.float32), 'tiled') for shape in shapes]
+
+    def again(i: int) -> bool:
+        leaves = tensors(shapes[i % 4], torch.float32)
+        y = run(shapes[i % 4], leaves, 'tiled')
+        y.sum().backward()
+        return torch.equal(y, alone[i % 4])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(again, range(64)))
+
+
+def test_training_goes_on_after_inference():
+    """What is kept of an inference is no inference tensor, which a training could not write to."""
+
+    def inference() -> None:
+        with torch.inference_mode():
+            run(SHAPES_2D[11], tensors(SHAPES_2D[11], torch.float32), 'tiled')
+
+    def training() -> None:
+        compare(SHAPES_2D[11], torch.float32, 'sum', False)
+
+    with ThreadPoolExecutor(1) as thread:  # which has kept nothing yet
+        thread.submit(inference).result()
+        thread.submit(training).result()
 
 
 def test_without_onednn():
