@@ -68,6 +68,8 @@ class _Walk:
         of_row = next(n for n in range(1, channels + 1) if n == channels or (channels % n == 0 and n * size >= _ROW))
         row = of_row * size
         self.samples, self.rows = self._plan(buffers * weight.numel(), active, x.element_size())
+        # One tile of contiguous tensors: its results are the whole ones, and are not copied.
+        self.whole = self.samples == self.batch and self.rows == self.out and x.is_contiguous()
         terms = [t for t in (gate_in, gate_out) if t is not None]
         dtype = torch.promote_types(torch.float32, terms[0].dtype)
         many = self.batch * weight.numel() > _FEW
@@ -194,6 +196,8 @@ def tiled_conv(
             kernels = walk.kernels(walk.times(gate, weights, out=product), x.dtype)
             offsets = None if bias is None else bias[channels].repeat(n)
             out = conv(_fold(some_x), kernels, offsets, stride, padding, dilation, n * groups)
+            if walk.whole:
+                return torch.ops.aten._unsafe_view(out, shape)  # a plain view could not be changed in place
             some_y.copy_(out.view(some_y.shape))
     return y
 
@@ -235,7 +239,9 @@ def tiled_conv_backward(
                 _fold(some_grad), _fold(some_x), walk.kernels(product, x.dtype),
                 None, stride, padding, dilation, False, [0] * nd, n * groups, [need_x, need_kernel, False],
             )  # fmt: skip
-            if need_x:
+            if need_x and walk.whole:
+                grad_x = torch.ops.aten._unsafe_view(dx, x.shape)
+            elif need_x:
                 write(some_grad_x, dx.view(some_x.shape))
             if not need_kernel:
                 continue
