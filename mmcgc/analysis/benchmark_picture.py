@@ -108,6 +108,7 @@ def draw_growth(path: str, out: str, against: str) -> str:
                  title=dict(forward='inference', step='training step')[which], xscale='log')
         axes.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator(),
                        major_formatter=FormatStrFormatter('%g'))
+        axes.set_ylim(0.9 * min(1, *(row['ratio_p20'] for row in rows)), 1.1 * max(row['ratio_p80'] for row in rows))
         _logarithmic(axes.set_yscale, axes.yaxis)
         axes.grid(alpha=0.3)
         axes.spines[['top', 'right']].set_visible(False)
