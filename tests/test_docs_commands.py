@@ -87,6 +87,7 @@ SHORT = {  # what is appended to a command; the first pattern counts, and a comm
     'benchmark_translation': '--sentences 2 --repeats 1 --beam 1 --length 3',
     'benchmark_video_loading': '--clips 2 --repeats 2',
     r'benchmark\.py configs/(classification|quickstart)': '--batch 1 --repeats 1 --shape 64',
+    r'benchmark\.py configs/action/p3d': '--batch 1 --repeats 1 --shape 32 32 32',
     r'benchmark\.py configs/action': '--batch 1 --repeats 1 --shape 8 32 32',
     r'benchmark\.py configs/translation': '--batch 2 --repeats 1 --shape 9',
     'get_complexity|paper_tables|plot_(benchmark|curves|gate_history)': '',
