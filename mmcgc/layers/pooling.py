@@ -13,7 +13,7 @@ from mmcgc.ops import triton_pool
 
 # Up to this many elements (16 MB in float32) one matrix pools all axes at once, in one pass over the input.
 _MAX_ELEMENTS = 4 << 20
-_LONG_ROW = 16  # elements of the last axis from which adding up rows is quicker than one matrix with few columns
+_LONG_ROW = 32  # elements of the last axis from which adding up rows is quicker than one matrix with few columns
 _MAX_POOLS = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
 _KEPT = 128  # matrices; a detector sees pictures of ever new sizes
 
@@ -56,9 +56,8 @@ def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     if not fits or (len(sizes) > 1 and sizes[-1] >= _LONG_ROW and not last):
         return _average_by_axis(x, targets).flatten(2)
     matrix = averaging_matrix(sizes, targets, x)  # (P, S)
-    if last:  # channels-last: pool without a copy
-        return (matrix @ x.movedim(1, -1).flatten(1, -2)).transpose(1, 2)
-    return x.flatten(2) @ matrix.T
+    pixels = x.movedim(1, -1).flatten(1, -2)  # (B, S, C), a view of either layout
+    return torch.bmm(matrix.expand(x.shape[0], -1, -1), pixels).transpose(1, 2)
 
 
 def _average_by_axis(x: Tensor, targets: tuple[int, ...]) -> Tensor:

@@ -18,13 +18,14 @@ from torch import Tensor
 from .operators import output_shape, register, result_format
 from .views import to_2d
 
-# Of a tile, for each thread, what of its kernels and of its activations stays in the caches; measured, not computed.
+# Of a tile, for each thread: what of its kernels stays in the caches, and what of its activations where they have to be
+# converted to another layout and back; measured, not computed.
 _KERNEL_BYTES = 9 << 18
-_ACTIVATION_BYTES = 2 << 20
+_ACTIVATION_BYTES = 8 << 20
 _SEVERAL = 4  # kernels that go together, at least: fewer, and larger ones, are quicker one by one
 _ROW = 64  # elements that are broadcast along at once, at least
+_SHAPES = 64  # of buffers whose views are kept
 _FEW = 1 << 19  # elements of all kernels up to which an exponential for each costs less than sparing them
-_KEPT = threading.local()
 
 
 def can_run(x: Tensor, *arguments) -> str | None:
@@ -63,32 +64,32 @@ class _Walk:
 
     def __init__(self, x, weight, gate_in, gate_out, groups, combine, buffers, active):
         self.batch, self.out, self.groups, self.combine = len(x), len(weight) // groups, groups, combine
-        self.kernel = weight.shape[1:]
-        channels, size = self.kernel[0], math.prod(self.kernel[1:])
+        self.kernel, in_place = weight.shape[1:], x.is_contiguous()
+        channels, size = self.kernel[0], self.kernel[1:].numel()
         of_row = next(n for n in range(1, channels + 1) if n == channels or (channels % n == 0 and n * size >= _ROW))
-        row = of_row * size
-        self.samples, self.rows = self._plan(buffers * weight.numel(), active, x.element_size())
+        rows, row = channels // of_row, of_row * size
+        self.samples, self.rows = self._plan(buffers * weight.numel(), 0 if in_place else active, x.element_size())
         # One tile of contiguous tensors: its results are the whole ones, and are not copied.
-        self.whole = self.samples == self.batch and self.rows == self.out and x.is_contiguous()
+        self.whole = self.samples == self.batch and self.rows == self.out and in_place
         terms = [t for t in (gate_in, gate_out) if t is not None]
         dtype = torch.promote_types(torch.float32, terms[0].dtype)
         many = self.batch * weight.numel() > _FEW
         self.odds = many and combine == 'sum' and len(terms) == 2 and _moderate(*terms)
         a, b = (t if t is None else t.to(dtype).neg().exp_() if self.odds else t.to(dtype) for t in (gate_in, gate_out))
-        self.a = a if a is None else a.reshape(self.batch, groups, 1, -1, row)  # (B, g, 1, q, r)
+        self.a = a if a is None else a.reshape(self.batch, groups, 1, rows, row)  # (B, g, 1, q, r)
         self.b = b if b is None else b.reshape(self.batch, groups, self.out, 1, size)  # (B, g, m, 1, size)
-        self.weight = weight.reshape(1, groups, self.out, -1, row)  # (1, g, m, q, r)
+        self.weight = weight.reshape(1, groups, self.out, rows, row)  # (1, g, m, q, r)
         self.one = weight.new_ones((), dtype=dtype)
-        shape = self.samples, groups, self.rows, channels // of_row, row
-        self.spread, *self.scratch = _scratch(
-            (*shape[:3], of_row, size), *[shape] * buffers, dtype=dtype, device=x.device
+        shape = self.samples, groups, self.rows
+        self.spread, *self.scratch = _SCRATCH.views(
+            (*shape, of_row, size), *[(*shape, rows, row)] * buffers, dtype=dtype, device=x.device
         )
 
     def _plan(self, kernel: int, active: int, itemsize: int) -> tuple[int, int]:
         """Samples and output channels of a tile: several samples, or one sample and a part of its kernel."""
         kernels, activations = (torch.get_num_threads() * n // itemsize for n in (_KERNEL_BYTES, _ACTIVATION_BYTES))
         fit = kernels // kernel if kernels >= _SEVERAL * kernel else 1
-        samples = max(1, min(self.batch, fit, activations // active))
+        samples = max(1, min(self.batch, fit, activations // active if active else fit))
         samples = -(-self.batch // -(-self.batch // samples))  # as many in each tile
         parts = 1 if samples > 1 or self.groups > 1 else -(-kernel // kernels)
         return samples, -(-self.out // parts)
@@ -139,22 +140,37 @@ class _Walk:
         return t.view(*t.shape[:3], -1, self.spread.shape[4]).sum(3, keepdim=True)
 
 
-def _scratch(*shapes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Buffers of undefined contents, good until the next call on this thread.
+class _Scratch(threading.local):
+    """Buffers of undefined contents, good until the next call on the same thread.
 
     On a CPU they are kept from call to call: the first write to memory fresh from the system costs more than the gates
     of a tile do.
     """
-    sizes = [-(-math.prod(shape) // 16) * 16 for shape in shapes]
-    key, kept = (dtype, device), getattr(_KEPT, 'buffers', {})
-    buffer = kept.get(key)
-    if buffer is None or len(buffer) < sum(sizes):
+
+    def __init__(self):
+        self.buffers, self.kept = {}, {}
+
+    def views(self, *shapes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+        """A buffer of each shape."""
+        key = shapes, dtype, device
+        if key in self.kept:
+            return self.kept[key]
+        sizes = [-(-math.prod(shape) // 16) * 16 for shape in shapes]
+        buffer = self.buffers.get((dtype, device))
         with torch.inference_mode(False):
-            buffer = torch.empty(sum(sizes), dtype=dtype, device=device)
+            if buffer is None or len(buffer) < sum(sizes):
+                buffer = torch.empty(sum(sizes), dtype=dtype, device=device)
+            parts = buffer[: sum(sizes)].split(sizes)
+            views = [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
         if device.type == 'cpu' and buffer.nbytes <= 2 * _KERNEL_BYTES * torch.get_num_threads():
-            _KEPT.buffers = {**kept, key: buffer}
-    parts = buffer[: sum(sizes)].split(sizes)
-    return [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
+            if self.buffers.get((dtype, device)) is not buffer or len(self.kept) >= _SHAPES:
+                self.kept.clear()  # its views hold the buffer that this one replaces
+            self.buffers[dtype, device] = buffer
+            self.kept[key] = views
+        return views
+
+
+_SCRATCH = _Scratch()
 
 
 def _moderate(*terms: Tensor) -> bool:
