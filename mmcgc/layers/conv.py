@@ -24,7 +24,8 @@ class _ContextGated:
 
     ``_conv_forward`` is overridden rather than ``forward``, so that callers that change weight and bias on the fly
     (mmcv's efficient_conv_bn_eval) keep the gate.  A subclass may name another ``gate_type``, which takes the arguments
-    of :class:`ContextGate` and gives the same two terms.
+    of :class:`ContextGate` and gives the same two terms, from the input alone or with the ``context`` that its ``read``
+    gives.
     """
 
     gate_type = ContextGate
@@ -42,6 +43,7 @@ class _ContextGated:
         kernel = self.kernel_size[1:] if isinstance(self, nn.Conv3d) and frames is not None else self.kernel_size
         self.gate = self.gate_type(self.in_channels, self.out_channels, kernel, frames, **options)
         self.gate.to(self.weight.device, self.weight.dtype)
+        self._reads = 'context' in inspect.signature(self.gate.forward).parameters
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.gate is None:
@@ -58,11 +60,16 @@ class _ContextGated:
         return self._gated(x, weight, bias)
 
     def _gated(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        gate_in, gate_out = self.gate(x)  # (B, C, *K), (B, O, *K)
+        x, gate_in, gate_out = self._terms(x)
         padding = self.padding
         if self.padding_mode != 'zeros':
             x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
         return self._convolve(x, weight, gate_in, gate_out, bias, self.stride, padding, self.dilation)
+
+    def _terms(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """``x``, to be convolved, and the terms of its gate, (B, C, *K) and (B, O, *K)."""
+        x, context = self.gate.read(x) if self._reads else (x, None)
+        return x, *(self.gate(x) if context is None else self.gate(x, context))
 
     def _convolve(self, x, weight, gate_in, gate_out, bias, stride, padding, dilation) -> Tensor:
         return context_gated_conv(
@@ -169,7 +176,7 @@ class CGConv3d(_ContextGated, nn.Conv3d):
         if x.shape[2] != self.num_frames:
             raise ValueError(f'num_frames={self.num_frames}, but the input {tuple(x.shape)} has {x.shape[2]} frames')
         frames = x.transpose(1, 2).flatten(0, 1)  # (B*T, C, H, W)
-        gate_in, gate_out = self.gate(frames)  # (B*T, C, k, k), (B*T, O, k, k)
+        frames, gate_in, gate_out = self._terms(frames)  # (B*T, C, k, k), (B*T, O, k, k)
         stride, padding, dilation = self.stride[1:], self.padding[1:], self.dilation[1:]
         y = self._convolve(frames, weight.squeeze(2), gate_in, gate_out, bias, stride, padding, dilation)
         return y.unflatten(0, (-1, self.num_frames)).transpose(1, 2)  # (B, O, T, H', W')

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mmcgc.ops import COMBINES, triton_context
 
-from .pooling import average_pool, max_pool
+from .pooling import average_beside, average_pool, max_pool
 
 GROUP_SIZE = 16
 CHOICES = {
@@ -169,17 +169,18 @@ class ContextGate(nn.Module):
                 if name.startswith('decode') and (keep is None or not name.startswith(keep)):
                     nn.init.zeros_(linear.weight)
 
-    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor | None, Tensor | None]:
         """Give the two terms inside the sigmoid.
 
         Args:
             x: (B, C, *S), the convolution's input before padding, with as many axes S as the kernel has; B = N * T with
                 ``num_frames``.
+            context: of ``x``, where :meth:`read` gave it.
 
         Returns:
             G1 (B, C, *K) and G2 (B, O, *K); None for a branch that is switched off.
         """
-        context = self._pool(x)  # (N, C, P)
+        context = self._pool(x) if context is None else context  # (N, C, P)
         if context.is_cuda and self._fits_kernels(context):
             terms = triton_context.run(context, *self._modules_in_order(), self.channel_groups)  # (N, n, C), (N, n, O)
             return tuple(self._as_kernels(term.transpose(1, 2)) for term in terms)
@@ -199,12 +200,30 @@ class ContextGate(nn.Module):
             gate_out = self._decode(name, torch.relu(self.interacted_norm(mixed)))  # (B, O, *K)
         return gate_in, gate_out
 
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """``x``, for the convolution alone, and its context (N, C, P) for :meth:`forward`, or None, which serves too.
+
+        Read before the convolution, the two gradients of ``x`` meet in one pass (:func:`average_beside`).
+        """
+        if self.pool != 'avg':
+            return x, None
+        x, pooled = average_beside(x, self._space)
+        return x, None if pooled is None else self._join(pooled)
+
+    @property
+    def _space(self) -> tuple[int, ...]:
+        return self.pool_size if self.num_frames is None else self.pool_size[1:]
+
     def _pool(self, x: Tensor) -> Tensor:
+        """(B, C, *S) -> (N, C, P): space first, so that no clip is copied."""
         pool = average_pool if self.pool == 'avg' else max_pool
+        return self._join(pool(x, self._space))
+
+    def _join(self, frames: Tensor) -> Tensor:
+        """The context of clips, from that of their frames: (N*T, C, P2) -> (N, C, t*P2)."""
         if self.num_frames is None:
-            return pool(x, self.pool_size)  # (B, C, P)
-        time, *space = self.pool_size
-        frames = pool(x, tuple(space))  # (N*T, C, P2): space first, so that no clip is copied
+            return frames
+        pool, time = average_pool if self.pool == 'avg' else max_pool, self.pool_size[0]
         frames = frames.unflatten(0, (-1, self.num_frames)).movedim(1, -1)  # (N, C, P2, T)
         clips = pool(frames.flatten(1, 2), (time,))  # (N, C*P2, t)
         return clips.unflatten(1, frames.shape[1:3]).transpose(2, 3).flatten(2)  # (N, C, t*P2)

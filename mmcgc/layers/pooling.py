@@ -15,6 +15,7 @@ from mmcgc.ops import triton_pool
 _MAX_ELEMENTS = 4 << 20
 _LONG_ROW = 32  # elements of the last axis from which adding up rows is quicker than one matrix with few columns
 _MAX_POOLS = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
+_SMALL = 1 << 17  # elements up to which a matrix spreads the context's gradient over the input
 _KEPT = 128  # matrices; a detector sees pictures of ever new sizes
 
 
@@ -66,6 +67,51 @@ def _average_by_axis(x: Tensor, targets: tuple[int, ...]) -> Tensor:
         matrix, rest = averaging_matrix((x.shape[axis],), (target,), x), x.shape[axis + 1:]  # (t, s)
         x = (matrix @ x.flatten(axis + 1)).unflatten(-1, rest) if rest else x @ matrix.T
     return x
+
+
+def average_beside(x: Tensor, targets: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+    """``x``, for the one function that reads it beside its context, and :func:`average_pool` of it.
+
+    In the backward pass the gradient of the context is added in place to that function's gradient of ``x``, which must
+    be its own: on a CPU it takes a third of the time of spreading and adding it.  None in the place of the context:
+    nothing is gained here.
+    """
+    trained = x.requires_grad and torch.is_grad_enabled() and x.device.type == 'cpu' and type(x) is Tensor
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+    sizes = x.shape[2:]
+    if not trained or traced or torch._C._are_functorch_transforms_active():
+        return x, None
+    if sizes == targets or sizes.numel() * math.prod(targets) > _SMALL:
+        return x, None
+    return _Beside.apply(x, targets)
+
+
+class _Beside(torch.autograd.Function):
+    """x (B, C, *S) -> the same, and (B, C, P)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, targets: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        ctx.sizes, ctx.targets, ctx.dtype = tuple(x.shape[2:]), targets, x.dtype
+        ctx.set_materialize_grads(False)
+        return x.view_as(x), average_pool(x, targets)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor | None, grad_context: Tensor | None) -> tuple[Tensor | None, None]:
+        if grad_context is None:
+            return grad, None
+        grad_context = grad_context.to(ctx.dtype)
+        matrix = averaging_matrix(ctx.sizes, ctx.targets, grad_context)  # (P, S)
+        if grad is None or torch.is_grad_enabled():  # nothing to add to, or about to be differentiated itself
+            spread = (grad_context @ matrix).unflatten(2, ctx.sizes)
+            return spread if grad is None else grad + spread, None
+        pixels = grad.movedim(1, -1)  # (B, *S, C)
+        if pixels.is_contiguous():
+            rows = pixels.view(len(grad), -1, grad.shape[1])
+            rows.baddbmm_(matrix.T.expand(len(grad), -1, -1), grad_context.transpose(1, 2))
+            return grad, None
+        grad = grad.contiguous()
+        grad.view(-1, matrix.shape[1]).addmm_(grad_context.flatten(0, 1), matrix)
+        return grad, None
 
 
 def max_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:

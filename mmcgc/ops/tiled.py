@@ -14,6 +14,7 @@ from typing import Sequence  # noqa: UP035  torch 2.6 reads no other spelling
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .operators import output_shape, register, result_format
 from .views import to_2d
@@ -24,6 +25,7 @@ _KERNEL_BYTES = 9 << 18
 _ACTIVATION_BYTES = 8 << 20
 _SEVERAL = 4  # kernels that go together, at least: fewer, and larger ones, are quicker one by one
 _ROW = 64  # elements that are broadcast along at once, at least
+_CHANNELS = 8  # that a kernel's gradient is taken of, at least
 _SHAPES = 64  # of buffers whose views are kept
 _FEW = 1 << 19  # elements of all kernels up to which an exponential for each costs less than sparing them
 
@@ -79,10 +81,10 @@ class _Walk:
         self.a = a if a is None else a.reshape(self.batch, groups, 1, rows, row)  # (B, g, 1, q, r)
         self.b = b if b is None else b.reshape(self.batch, groups, self.out, 1, size)  # (B, g, m, 1, size)
         self.weight = weight.reshape(1, groups, self.out, rows, row)  # (1, g, m, q, r)
-        self.one = weight.new_ones((), dtype=dtype)
+        self.one = weight.new_ones((), dtype=dtype) if self.odds else None
         shape = self.samples, groups, self.rows
         self.spread, *self.scratch = _SCRATCH.views(
-            (*shape, of_row, size), *[(*shape, rows, row)] * buffers, dtype=dtype, device=x.device
+            (*shape, 1, row), *[(*shape, rows, row)] * buffers, dtype=dtype, device=x.device
         )
 
     def _plan(self, kernel: int, active: int, itemsize: int) -> tuple[int, int]:
@@ -104,16 +106,18 @@ class _Walk:
     def tiles(self, rows: slice, *tensors: Tensor | None) -> Iterator[tuple]:
         """Of each tile the gates as of :meth:`_gate`, the last buffer, the terms, and its samples of ``tensors``."""
         b = None if self.b is None else self.b[:, :, rows]
-        split = (itertools.repeat(None) if t is None else t.split(self.samples) for t in (self.a, b, *tensors))
-        n = 0
-        for a, b, *samples in zip(*split, strict=False):
-            if len(samples[0]) != n:
-                n = len(samples[0])
-                spread, *scratch = (t[:n, :, : rows.stop - rows.start] for t in (self.spread, *self.scratch))
-                in_rows = spread.flatten(3).unsqueeze(3)  # (n, g, m, 1, r)
+        pieces = [(self.a, b, *tensors)]
+        if self.samples < self.batch:
+            split = (itertools.repeat(None) if t is None else t.split(self.samples) for t in pieces[0])
+            pieces = zip(*split, strict=False)
+        spread, scratch = self.spread, self.scratch
+        for a, b, *samples in pieces:
+            shape = len(samples[0]), self.groups, rows.stop - rows.start
+            if shape != spread.shape[:3]:
+                spread, *scratch = (t[: shape[0], :, : shape[2]] for t in (self.spread, *self.scratch))
             if b is not None:
-                spread.copy_(b)
-                b = in_rows
+                spread.view(*shape, -1, b.shape[4]).copy_(b)
+                b = spread  # (n, g, m, 1, r)
             yield self._gate(a, b, scratch[0]), scratch[-1], (a, b), *samples
 
     def _gate(self, a: Tensor | None, b: Tensor | None, out: Tensor) -> Tensor:
@@ -137,7 +141,7 @@ class _Walk:
 
     def sum_channels(self, t: Tensor) -> Tensor:
         """(n, g, m, q, r) -> (n, g, m, 1, size of a kernel)."""
-        return t.view(*t.shape[:3], -1, self.spread.shape[4]).sum(3, keepdim=True)
+        return t.view(*t.shape[:3], -1, self.b.shape[4]).sum(3, keepdim=True)
 
 
 class _Scratch(threading.local):
@@ -186,6 +190,27 @@ def _fold(t: Tensor) -> Tensor:
     return t.contiguous().view(1, -1, *t.shape[2:])
 
 
+def _conv_gradients(grad, x, kernels, stride, padding, dilation, groups, need_x, need_kernel):
+    """Gradients of x (1, g * c, *S) and of the kernels (g * o, c, *K); None for one that is not needed.
+
+    oneDNN is slow with the small kernels' gradient of fewer than eight channels: there they get channels of zeros.
+    """
+
+    def gradients(x: Tensor, kernels: Tensor, *needs: bool) -> tuple[Tensor | None, Tensor | None, None]:
+        return torch.ops.aten.convolution_backward(
+            grad, x, kernels, None, stride, padding, dilation, False, [0] * len(stride), groups, [*needs, False]
+        )
+
+    (out, channels), size = kernels.shape[:2], kernels.shape[2:]
+    few = 1 < channels < _CHANNELS <= out // groups and groups > 1 and size.numel() <= 9 and x.device.type == 'cpu'
+    if not (few and need_kernel):
+        return gradients(x, kernels, need_x, need_kernel)[:2]
+    dx = gradients(x, kernels, True, False)[0] if need_x else None
+    padded = F.pad(x.view(groups, channels, *x.shape[2:]), [0, 0] * len(stride) + [0, _CHANNELS - channels])
+    dk = gradients(padded.view(1, -1, *x.shape[2:]), kernels.new_empty(out, _CHANNELS, *size), False, True)[1]
+    return dx, dk[:, :channels]
+
+
 @torch.library.custom_op('mmcgc::tiled_conv', mutates_args=())
 def tiled_conv(
     x: Tensor,
@@ -205,14 +230,14 @@ def tiled_conv(
         return torch.empty(shape, dtype=x.dtype, device=x.device)
     walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 1, x[0].numel() + math.prod(shape[1:]))
     conv = torch.conv2d if x.dim() == 4 else torch.conv3d
-    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
+    y = None if walk.whole else torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
     for rows, channels, weights in walk.parts():
-        for gate, product, _, some_x, some_y in walk.tiles(rows, x, y[:, channels]):
+        for gate, product, _, some_x, some_y in walk.tiles(rows, x, None if y is None else y[:, channels]):
             n = len(some_x)
             kernels = walk.kernels(walk.times(gate, weights, out=product), x.dtype)
             offsets = None if bias is None else bias[channels].repeat(n)
             out = conv(_fold(some_x), kernels, offsets, stride, padding, dilation, n * groups)
-            if walk.whole:
+            if y is None:
                 return torch.ops.aten._unsafe_view(out, shape)  # a plain view could not be changed in place
             some_y.copy_(out.view(some_y.shape))
     return y
@@ -239,11 +264,11 @@ def tiled_conv_backward(
                 ((x, need_x), (weight, need_kernel), (gate_in, need_kernel), (gate_out, need_kernel)))  # fmt: skip
         return tuple(torch.zeros_like(t) for t in kept)
     walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 2, 2 * x[0].numel() + grad[0].numel())
-    grad_x = torch.empty_like(x) if need_x else None
+    grad_x = torch.empty_like(x) if need_x and not walk.whole else None
     grad_w = torch.zeros_like(walk.weight, dtype=walk.spread.dtype)
     grad_a = None if walk.a is None else torch.empty_like(walk.a)
     grad_b = None if walk.b is None else torch.empty_like(walk.b)
-    times, nd = combine != 'sum' and walk.a is not None and walk.b is not None, x.dim() - 2
+    times = combine != 'sum' and walk.a is not None and walk.b is not None
     for rows, channels, weights in walk.parts():
         write = Tensor.copy_ if rows.start == 0 else Tensor.add_  # parts beyond the first add to what it wrote
         part_w, part_b = grad_w[:, :, rows], None if grad_b is None else grad_b[:, :, rows]
@@ -251,10 +276,8 @@ def tiled_conv_backward(
         for gate, product, (a, b), some_x, some_grad, some_grad_x, some_grad_a, some_grad_b in tiles:
             n = len(some_x)
             walk.times(gate, weights, out=product)  # (n, g, m, q, r)
-            dx, dk, _ = torch.ops.aten.convolution_backward(
-                _fold(some_grad), _fold(some_x), walk.kernels(product, x.dtype),
-                None, stride, padding, dilation, False, [0] * nd, n * groups, [need_x, need_kernel, False],
-            )  # fmt: skip
+            folded = _fold(some_grad), _fold(some_x), walk.kernels(product, x.dtype)
+            dx, dk = _conv_gradients(*folded, stride, padding, dilation, n * groups, need_x, need_kernel)
             if need_x and walk.whole:
                 grad_x = torch.ops.aten._unsafe_view(dx, x.shape)
             elif need_x:
