@@ -19,7 +19,7 @@ from mmengine.utils import get_git_hash
 from torch import Tensor, nn
 
 from .network import build_network, input_shape
-from .peak_memory import now, peak_bytes
+from .peak_memory import keep_memory, now, peak_bytes
 from .rivals import RIVALS, CondConv, rival_backends
 from .tables import markdown_table
 
@@ -33,7 +33,7 @@ _TURN = 0.01  # seconds that a turn on a GPU lasts, at least
 def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequence[int] | None = None,
               arms: Sequence[str] = ARMS, passes: Sequence[str] = PASSES, repeats: int = 7, device: str = 'cpu',
               channels_last: bool = False, bfloat16: bool = False, compiled: bool = False,
-              graphed: bool = False) -> list[dict]:
+              graphed: bool = False, kept: bool = False) -> list[dict]:
     """Measure a gated config's network, or each of its gated layers, in every way to run it.
 
     'plain' is the same network without gates, 'mmcgc' the library's choice, 'context' computes the gates without
@@ -52,14 +52,15 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
         device: 'cpu', 'cuda', ...
         channels_last, bfloat16, compiled: memory format, autocast and torch.compile, for all arms.
         graphed: capture every pass as a CUDA graph, and time its replays.
+        kept: freed memory stays with this process from now on (:func:`.keep_memory`), on a CPU.
 
     Returns:
         A row for each network or layer, pass and arm: median milliseconds, the ratio to 'plain' (20th, 50th and 80th
         percentile over the turns), peak memory in MiB above the start, and how it was measured.
 
     Raises:
-        ValueError: an unknown arm or pass, numbers that are not positive, a network without gates, or CUDA graphs
-            without a GPU.
+        ValueError: an unknown arm or pass, numbers that are not positive, a network without gates, CUDA graphs
+            without a GPU, or memory that cannot be kept.
         RuntimeError: two ways to run the network disagree by more than :data:`TOLERANCE`.
     """
     unknown = sorted({*arms} - {*ARMS} | {*passes} - {*PASSES})
@@ -70,6 +71,8 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
         raise ValueError(f'batch={batch} and repeats={repeats} must be positive')
     if graphed and torch.device(device).type != 'cuda':
         raise ValueError(f'CUDA graphs need --device cuda, got {device!r}')
+    if kept:
+        keep_memory()
     torch.manual_seed(0)
     network, sample = _network(Config.fromfile(config), batch, size)
     if not _gated(network):
@@ -78,7 +81,7 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
     setting = dict(device=_device_name(device), threads=torch.get_num_threads(), batch=batch,
                    layout='channels-last' if channels_last else 'contiguous',
                    dtype='bfloat16' if bfloat16 else 'float32', compiled=compiled, graphed=graphed,
-                   torch=torch.__version__, commit=get_git_hash(digits=7))
+                   memory='kept' if kept else 'default', torch=torch.__version__, commit=get_git_hash(digits=7))
     rows = []
     with rival_backends():
         for name, count, module, inputs in cases:
@@ -109,7 +112,7 @@ def table(rows: list[dict]) -> str:
               row['arm'], f'{row["ms"]:.2f}', '{ratio:.2f} ({ratio_p20:.2f}, {ratio_p80:.2f})'.format(**row),
               f'{row["peak_mib"]:.0f}'] for row in rows]
     how = ('{config}: {device}, {threads} threads, batch {batch}, {layout}, {dtype}, compiled {compiled}, graphed '
-           '{graphed}, torch {torch}, commit {commit}')
+           '{graphed}, memory {memory}, torch {torch}, commit {commit}')
     return markdown_table(header, lines, right=(4, 5, 6)) + '\n\n' + how.format(**rows[0])
 
 

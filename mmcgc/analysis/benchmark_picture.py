@@ -20,7 +20,7 @@ NAMES = dict(plain='plain', mmcgc='mmcgc', batch_as_groups='batch as groups', un
 MARKERS = dict(zip(ARMS, 'sovX^D', strict=True))
 COLOUR = dict(zip(ARMS, cycle(COLOURS)))
 TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50)
-HELD = ('config', 'device', 'threads', 'layout', 'dtype', 'compiled', 'graphed')
+HELD = ('config', 'device', 'threads', 'layout', 'dtype', 'compiled', 'graphed', 'memory')
 GROWTH = dict(batch=lambda row: int(row['batch']), size=lambda row: int(row['input'].split('x')[-1]))
 
 
@@ -32,7 +32,7 @@ def read_rows(path: str) -> list[dict]:
     """
     with open(path, newline='') as file:
         rows = list(csv.DictReader(file))
-    if not rows or not {'arm', 'pass', 'ratio', 'layer', 'layout'} <= rows[0].keys():
+    if not rows or not {'arm', 'pass', 'ratio', 'layer', 'layout', 'memory'} <= rows[0].keys():
         raise ValueError(f'{path} has no rows of tools/analysis/benchmark.py --csv')
     latest = {}
     for row in rows:
@@ -121,6 +121,7 @@ def draw_growth(path: str, out: str, against: str) -> str:
 def _label(row: dict) -> str:
     name = Path(row['config']).stem.partition('_')[0].removeprefix('cgc-')
     setting = f'batch {row["batch"]}, {row["layout"]}, {row["threads"]} thread' + 's' * (row['threads'] != '1')
+    setting += ', memory kept' * (row['memory'] == 'kept')
     if row['layer'] == 'network':
         return f'{name}, {row["input"].split("x")[-1]} px, {setting}'
     return f'{name} {row["layer"].removeprefix("backbone.")}, {row["input"]}'

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+
 
 def now(device: torch.device) -> float:
     """Seconds, once the device has done its work."""
@@ -43,6 +45,20 @@ def peak_bytes(run: Callable[[], None], device: torch.device) -> int:
     before = _status('VmRSS')
     run()
     return _status('VmHWM') - before
+
+
+def keep_memory() -> None:
+    """Have freed memory stay with the process, for good, instead of going back to the system to be fetched anew.
+
+    By default glibc returns large blocks; how many depends on what else lies in its heap, and writing first to memory
+    fresh from the system can take longer than computing what is written.
+
+    Raises:
+        ValueError: the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is None or not all(mallopt(option, 2**31 - 1) for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD)):
+        raise ValueError('memory can be kept with glibc (Linux) alone; leave it to the allocator here')
 
 
 def _status(name: str) -> int:

@@ -17,8 +17,17 @@ def markdown_table(header: list[str], lines: list[list[str]], right: tuple[int, 
 
 
 def append_csv(rows: list[dict], path: str | Path) -> None:
-    """Add the rows to a CSV file, with a header where it is new."""
+    """Add the rows to a CSV file, with a header where it is new.
+
+    Raises:
+        ValueError: the file has other columns.
+    """
     new = not Path(path).exists()
+    if not new:
+        with open(path, newline='', encoding='utf-8') as file:
+            columns = next(csv.reader(file), [])
+        if columns != list(rows[0]):
+            raise ValueError(f'{path} has columns {columns} instead of {list(rows[0])}; give another file')
     with open(path, 'a', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, list(rows[0]))
         if new:
