@@ -25,7 +25,9 @@ _KERNEL_BYTES = 9 << 18
 _ACTIVATION_BYTES = 8 << 20
 _SEVERAL = 4  # kernels that go together, at least: fewer, and larger ones, are quicker one by one
 _ROW = 64  # elements that are broadcast along at once, at least
-_CHANNELS = 8  # that a kernel's gradient is taken of, at least
+# oneDNN is slow with many groups of fewer input channels: large kernels go one by one, small ones' gradient gets zeros.
+_CHANNELS = 8
+_LARGE = 25  # elements of a channel's kernel
 _SHAPES = 64  # of buffers whose views are kept
 _FEW = 1 << 19  # elements of all kernels up to which an exponential for each costs less than sparing them
 
@@ -89,6 +91,8 @@ class _Walk:
 
     def _plan(self, kernel: int, active: int, itemsize: int) -> tuple[int, int]:
         """Samples and output channels of a tile: several samples, or one sample and a part of its kernel."""
+        if self.groups == 1 and self.kernel[0] < _CHANNELS and self.kernel[1:].numel() > _LARGE:
+            return 1, self.out
         kernels, activations = (torch.get_num_threads() * n // itemsize for n in (_KERNEL_BYTES, _ACTIVATION_BYTES))
         fit = kernels // kernel if kernels >= _SEVERAL * kernel else 1
         samples = max(1, min(self.batch, fit, activations // active if active else fit))
@@ -193,7 +197,7 @@ def _fold(t: Tensor) -> Tensor:
 def _conv_gradients(grad, x, kernels, stride, padding, dilation, groups, need_x, need_kernel):
     """Gradients of x (1, g * c, *S) and of the kernels (g * o, c, *K); None for one that is not needed.
 
-    oneDNN is slow with the small kernels' gradient of fewer than eight channels: there they get channels of zeros.
+    The gradient of small kernels of few channels is quicker with channels of zeros beside them.
     """
 
     def gradients(x: Tensor, kernels: Tensor, *needs: bool) -> tuple[Tensor | None, Tensor | None, None]:
