@@ -270,7 +270,7 @@ class ContextGate(nn.Module):
 
 
 def _linear(layer: nn.Linear, t: Tensor) -> Tensor:
-    """``layer`` over the second axis of three: (N, p, C) -> (N, q, C)."""
+    """``layer`` over the second axis of three: (N, p, C) -> (N, q, C); one that is watched or replaced is called."""
     if type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks):
         return torch.bmm(layer.weight.expand(t.shape[0], -1, -1), t)
     return layer(t.transpose(1, 2)).transpose(1, 2)

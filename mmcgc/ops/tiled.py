@@ -72,7 +72,10 @@ class _Walk:
         channels, size = self.kernel[0], self.kernel[1:].numel()
         of_row = next(n for n in range(1, channels + 1) if n == channels or (channels % n == 0 and n * size >= _ROW))
         rows, row = channels // of_row, of_row * size
-        self.samples, self.rows = self._plan(buffers * weight.numel(), 0 if in_place else active, x.element_size())
+        if x.device.type == 'cpu' and groups == 1 and channels < _CHANNELS and size > _LARGE:
+            self.samples, self.rows = 1, self.out
+        else:
+            self.samples, self.rows = self._plan(buffers * weight.numel(), 0 if in_place else active, x.element_size())
         # One tile of contiguous tensors: its results are the whole ones, and are not copied.
         self.whole = self.samples == self.batch and self.rows == self.out and in_place
         terms = [t for t in (gate_in, gate_out) if t is not None]
@@ -91,8 +94,6 @@ class _Walk:
 
     def _plan(self, kernel: int, active: int, itemsize: int) -> tuple[int, int]:
         """Samples and output channels of a tile: several samples, or one sample and a part of its kernel."""
-        if self.groups == 1 and self.kernel[0] < _CHANNELS and self.kernel[1:].numel() > _LARGE:
-            return 1, self.out
         kernels, activations = (torch.get_num_threads() * n // itemsize for n in (_KERNEL_BYTES, _ACTIVATION_BYTES))
         fit = kernels // kernel if kernels >= _SEVERAL * kernel else 1
         samples = max(1, min(self.batch, fit, activations // active if active else fit))
