@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from mmcgc.ops import COMBINES, triton_context
 
-from .pooling import average_beside, average_pool, max_pool
+from .pooling import POOLS, average_beside
 
 GROUP_SIZE = 16
 CHOICES = {
     'latent': ('half', 'full'),
-    'pool': ('avg', 'max'),
+    'pool': tuple(POOLS),
     'branches': ('both', 'in', 'out'),
     'combine': COMBINES,
     'temporal_decoder': ('joint', 'additive'),
@@ -216,16 +216,14 @@ class ContextGate(nn.Module):
 
     def _pool(self, x: Tensor) -> Tensor:
         """(B, C, *S) -> (N, C, P): space first, so that no clip is copied."""
-        pool = average_pool if self.pool == 'avg' else max_pool
-        return self._join(pool(x, self._space))
+        return self._join(POOLS[self.pool](x, self._space))
 
     def _join(self, frames: Tensor) -> Tensor:
         """The context of clips, from that of their frames: (N*T, C, P2) -> (N, C, t*P2)."""
         if self.num_frames is None:
             return frames
-        pool, time = average_pool if self.pool == 'avg' else max_pool, self.pool_size[0]
         frames = frames.unflatten(0, (-1, self.num_frames)).movedim(1, -1)  # (N, C, P2, T)
-        clips = pool(frames.flatten(1, 2), (time,))  # (N, C*P2, t)
+        clips = POOLS[self.pool](frames.flatten(1, 2), self.pool_size[:1])  # (N, C*P2, t)
         return clips.unflatten(1, frames.shape[1:3]).transpose(2, 3).flatten(2)  # (N, C, t*P2)
 
     def _interact(self, rows: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from mmcgc.ops import triton_pool
 
 # Up to this many elements (16 MB in float32) one matrix pools all axes at once, in one pass over the input.
 _MAX_ELEMENTS = 4 << 20
-_LONG_ROW = 32  # elements of the last axis from which adding up rows is quicker than one matrix with few columns
+_LONG_ROW = 32  # elements of the last axis from which adding up rows is quicker than one matrix with few rows
 _MAX_POOLS = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
 _SMALL = 1 << 17  # elements up to which a matrix spreads the context's gradient over the input
 _KEPT = 128  # matrices; a detector sees pictures of ever new sizes
@@ -117,3 +117,6 @@ class _Beside(torch.autograd.Function):
 def max_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     """Adaptive max pooling, flattened: (B, C, *S) -> (B, C, prod(targets))."""
     return _MAX_POOLS[len(targets)](x, targets).flatten(2)
+
+
+POOLS = {'avg': average_pool, 'max': max_pool}

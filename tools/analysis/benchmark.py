@@ -38,14 +38,11 @@ def main() -> None:
             args.config, by_layer=args.layers, batch=args.batch, size=args.shape, arms=args.arms, passes=args.passes,
             repeats=args.repeats, device=args.device, channels_last=args.channels_last, bfloat16=args.bfloat16,
             compiled=args.compile, graphed=args.cuda_graphs, kept=args.keep_memory)
+        print(table(rows))
+        if args.csv:
+            append_csv(rows, args.csv)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
-    print(table(rows))
-    if args.csv:
-        try:
-            append_csv(rows, args.csv)
-        except ValueError as error:
-            raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

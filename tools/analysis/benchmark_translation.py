@@ -29,11 +29,11 @@ def main() -> None:
     try:
         rows = benchmark(args.configs, args.checkpoints, args.sentences, args.max_tokens, args.repeats, args.device,
                          args.bfloat16, search)
+        print(table(rows))
+        if args.csv:
+            append_csv(rows, args.csv)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
-    print(table(rows))
-    if args.csv:
-        append_csv(rows, args.csv)
 
 
 if __name__ == '__main__':
