@@ -46,7 +46,8 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
         batch: samples; clips for video, sentences for translation.
         size: of a sample, as for :func:`input_shape`; for translation the number of tokens.
         arms: which of :data:`ARMS`, 'plain' among them.
-        passes: 'forward' (inference, eval mode) and 'step' (forward and backward, train mode, no optimiser).
+        passes: 'forward' (inference, eval mode) and 'step' (forward and backward, train mode, no optimiser; as in
+            training, the network's input needs no gradient, nor does that of a layer that reads it).
         repeats: turns that are timed, after two passes that are not; a turn is one pass, on a GPU as many as take
             10 ms.
         device: 'cpu', 'cuda', ...
@@ -129,23 +130,24 @@ def _gated(module: nn.Module) -> list[nn.Module]:
     return [m for m in module.modules() if isinstance(getattr(m, 'gate', None), nn.Module)]
 
 
-@torch.no_grad()
 def _layers(network: nn.Module, sample: Tensor, batch: int) -> list[tuple[str, int, nn.Module, tuple[Tensor, ...]]]:
-    """(name of the first, how many, layer, inputs) of every gated layer, those alike once."""
+    """(name of the first, how many, layer, inputs) of every gated layer, those alike once.
+
+    An input requires a gradient where it does in the network.
+    """
     names, found = {m: name for name, m in network.named_modules()}, {}
 
     def keep(layer: nn.Module, inputs: tuple) -> None:
-        shape = inputs[0].shape
-        key = (repr(layer), shape)
-        layers, _ = found.setdefault(key, ([], shape))
+        shape, needed = inputs[0].shape, inputs[0].requires_grad
+        layers, *_ = found.setdefault((repr(layer), shape, needed), ([], shape, needed))
         layers.append(layer)
 
     handles = [layer.register_forward_pre_hook(keep) for layer in _gated(network)]
     network(sample[:1])
     for handle in handles:
         handle.remove()
-    return [(names[layers[0]], len(layers), layers[0], (torch.randn(shape[0] * batch, *shape[1:]),))
-            for layers, shape in found.values()]
+    return [(names[first], 1 + len(others), first, (torch.randn(shape[0] * batch, *shape[1:], requires_grad=needed),))
+            for (first, *others), shape, needed in found.values()]
 
 
 def _variants(module: nn.Module, arms: Sequence[str], inputs: tuple[Tensor, ...]) -> dict[str, nn.Module]:
@@ -230,7 +232,7 @@ def _measure(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...], which: 
 def _run(module: nn.Module, inputs: tuple[Tensor, ...], which: str, bfloat16: bool):
     """A function without arguments that runs one pass."""
     autocast = torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=bfloat16)
-    leaves = [t.detach().clone().requires_grad_(t.is_floating_point()) for t in inputs]
+    leaves = [t.detach().clone().requires_grad_(t.requires_grad) for t in inputs]
 
     def forward() -> None:
         module.eval()

@@ -228,12 +228,12 @@ class ContextGate(nn.Module):
 
     def _interact(self, rows: Tensor) -> Tensor:
         """Mix channels within consecutive groups, the same way in each: (N*d, C) -> (N*d, O)."""
-        grouped = rows.unflatten(1, (self.channel_groups, -1))  # (N*d, m, C/m)
-        return F.linear(grouped, self.channel_interacting.weight).flatten(1)
+        grouped = rows.reshape(-1, self.in_channels // self.channel_groups)  # (N*d*m, C/m)
+        return F.linear(grouped, self.channel_interacting.weight).view(-1, self.out_channels)
 
     def _decode(self, name: str, rows: Tensor) -> Tensor:
         """(N*d, C) -> (B, C, *K), a kernel for each frame where there are frames."""
-        latent = rows.unflatten(0, (-1, self.latent))  # (N, d, C)
+        latent = rows.reshape(-1, self.latent, rows.shape[1])  # (N, d, C)
         decoded = _linear(getattr(self, name), latent)  # (N, n, C) or (N, T*n, C)
         if self.num_frames is not None and self.temporal_decoder == 'additive':
             times = _linear(getattr(self, f'{name}_time'), latent)  # (N, T, C)
@@ -244,7 +244,7 @@ class ContextGate(nn.Module):
         """(N, C, n) -> (B, C, *K), or (N, C, T*n) -> (N*T, C, *K)."""
         if self.num_frames is not None:
             decoded = decoded.unflatten(2, (self.num_frames, -1)).transpose(1, 2).flatten(0, 1)  # (N*T, C, n)
-        return decoded.unflatten(2, self.kernel_size)
+        return decoded.view(*decoded.shape[:2], *self.kernel_size)
 
     def _fits_kernels(self, context: Tensor) -> bool:
         """Whether this is the paper's network, or a variant of the same form, and where the kernels can run."""

@@ -57,7 +57,7 @@ def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     if not fits or (len(sizes) > 1 and sizes[-1] >= _LONG_ROW and not last):
         return _average_by_axis(x, targets).flatten(2)
     matrix = averaging_matrix(sizes, targets, x)  # (P, S)
-    pixels = x.movedim(1, -1).flatten(1, -2)  # (B, S, C), a view of either layout
+    pixels = x.flatten(2).transpose(1, 2)  # (B, S, C), a view of either layout
     return torch.bmm(matrix.expand(x.shape[0], -1, -1), pixels).transpose(1, 2)
 
 

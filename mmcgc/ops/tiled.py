@@ -6,11 +6,12 @@ forward pass nor saved for the backward pass, which recomputes the gates.  Runs 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import threading
 from collections.abc import Iterator
-from typing import Sequence  # noqa: UP035  torch 2.6 reads no other spelling
+from typing import NamedTuple, Sequence  # noqa: UP035  torch 2.6 reads no other spelling
 
 import torch
 from torch import Tensor
@@ -28,7 +29,8 @@ _ROW = 64  # elements that are broadcast along at once, at least
 # oneDNN is slow with many groups of fewer input channels: large kernels go one by one, small ones' gradient gets zeros.
 _CHANNELS = 8
 _LARGE = 25  # elements of a channel's kernel
-_SHAPES = 64  # of buffers whose views are kept
+_LAYOUTS = 64  # that are kept
+_ONE = torch.ones((), dtype=torch.float32, device='cpu')
 _FEW = 1 << 19  # elements of all kernels up to which an exponential for each costs less than sparing them
 
 
@@ -56,79 +58,106 @@ def run(
     return restore(tiled_conv(*arguments[:4], bias, *arguments[4:], groups, combine))
 
 
-class _Walk:
-    """The tiles of one convolution: W, G1, G2 laid out to broadcast into a tile's kernels, and the scratch for them.
+class _Layout(NamedTuple):
+    """How a convolution is cut into tiles.
 
     Kernels are (n, g, m, q, r) for n samples, g convolution groups and m output channels of a group; q rows of r
-    elements are its input channels, several to a row, and the kernel's axes.  G2 is repeated along a row: what is
-    broadcast along rows of one channel, nine elements of a 3 x 3 kernel, takes several times as long.
-
-    ``buffers`` of a tile's kernels are needed, and ``active`` elements of activations for each sample.
+    elements are its input channels, several to a row, and the kernel's axes.
     """
 
-    def __init__(self, x, weight, gate_in, gate_out, groups, combine, buffers, active):
-        self.batch, self.out, self.groups, self.combine = len(x), len(weight) // groups, groups, combine
-        self.kernel, in_place = weight.shape[1:], x.is_contiguous()
-        channels, size = self.kernel[0], self.kernel[1:].numel()
-        of_row = next(n for n in range(1, channels + 1) if n == channels or (channels % n == 0 and n * size >= _ROW))
-        rows, row = channels // of_row, of_row * size
-        if x.device.type == 'cpu' and groups == 1 and channels < _CHANNELS and size > _LARGE:
-            self.samples, self.rows = 1, self.out
-        else:
-            self.samples, self.rows = self._plan(buffers * weight.numel(), 0 if in_place else active, x.element_size())
-        # One tile of contiguous tensors: its results are the whole ones, and are not copied.
-        self.whole = self.samples == self.batch and self.rows == self.out and in_place
+    samples: int  # of a tile
+    rows: int  # output channels of a tile and group
+    whole: bool  # one tile of contiguous tensors: its results are the whole ones, and are not copied
+    gate_in: tuple[int, ...]  # (B, g, 1, q, r), which broadcasts into the kernels
+    gate_out: tuple[int, ...]  # (B, g, m, 1, size)
+    weight: tuple[int, ...]  # (1, g, m, q, r)
+    scratch: tuple[tuple[int, ...], ...]  # buffers of a tile's kernels
+
+
+@functools.lru_cache(_LAYOUTS)
+def _lay_out(
+    threads: int, batch: int, weight: torch.Size, groups: int, buffers: int, active: int, cut: bool, cpu: bool,
+    itemsize: int,
+) -> _Layout:  # fmt: skip
+    """Several samples to a tile, or one sample and, with ``cut``, a part of its kernel.
+
+    ``buffers`` of a tile's kernels are needed, and ``active`` elements of activations for each sample, where they have
+    to be converted.
+    """
+    out, channels, size = weight[0] // groups, weight[1], weight[2:].numel()
+    row = next(n for n in range(1, channels + 1) if n == channels or (channels % n == 0 and n * size >= _ROW)) * size
+    rows, samples, part = channels * size // row, 1, out
+    if not (cpu and groups == 1 and channels < _CHANNELS and size > _LARGE):
+        kernel, fit = buffers * weight.numel(), threads * _KERNEL_BYTES // itemsize
+        samples = min(batch, fit // kernel if fit >= _SEVERAL * kernel else 1)
+        if active:
+            samples = max(1, min(samples, threads * _ACTIVATION_BYTES // itemsize // active))
+        samples = -(-batch // -(-batch // samples))  # as many in each tile
+        if cut and samples == 1 and groups == 1:
+            part = -(-out // -(-kernel // fit))
+    tile = samples, groups, part
+    return _Layout(
+        samples, part, not active and tile == (batch, groups, out),
+        (batch, groups, 1, rows, row), (batch, groups, out, 1, size), (1, groups, out, rows, row),
+        ((*tile, rows, row),) * buffers,
+    )  # fmt: skip
+
+
+class _Walk:
+    """The tiles of one convolution: W, G1 and G2 as they broadcast into a tile's kernels.
+
+    G2 is repeated along a row: what is broadcast along rows of one channel, nine elements of a 3 x 3 kernel, takes
+    several times as long.
+    """
+
+    def __init__(self, x, weight, gate_in, gate_out, groups, combine, buffers, active, cut=True):
+        self.batch, self.groups, self.combine, self.kernel = len(x), groups, combine, weight.shape[1:]
+        self.layout = layout = _lay_out(
+            torch.get_num_threads(), len(x), weight.shape, groups, buffers, 0 if x.is_contiguous() else active, cut,
+            x.device.type == 'cpu', x.itemsize,
+        )  # fmt: skip
         terms = [t for t in (gate_in, gate_out) if t is not None]
         dtype = torch.promote_types(torch.float32, terms[0].dtype)
-        many = self.batch * weight.numel() > _FEW
+        self.scratch = _SCRATCH.views(layout.scratch, dtype, x.device)
+        many = len(x) * weight.numel() > _FEW
         self.odds = many and combine == 'sum' and len(terms) == 2 and _moderate(*terms)
         a, b = (t if t is None else t.to(dtype).neg().exp_() if self.odds else t.to(dtype) for t in (gate_in, gate_out))
-        self.a = a if a is None else a.reshape(self.batch, groups, 1, rows, row)  # (B, g, 1, q, r)
-        self.b = b if b is None else b.reshape(self.batch, groups, self.out, 1, size)  # (B, g, m, 1, size)
-        self.weight = weight.reshape(1, groups, self.out, rows, row)  # (1, g, m, q, r)
-        self.one = weight.new_ones((), dtype=dtype) if self.odds else None
-        shape = self.samples, groups, self.rows
-        self.spread, *self.scratch = _SCRATCH.views(
-            (*shape, 1, row), *[(*shape, rows, row)] * buffers, dtype=dtype, device=x.device
-        )
+        self.a = a if a is None else a.reshape(layout.gate_in)
+        self.b = b if b is None else self._spread(b)
+        self.weight = weight.reshape(layout.weight)
 
-    def _plan(self, kernel: int, active: int, itemsize: int) -> tuple[int, int]:
-        """Samples and output channels of a tile: several samples, or one sample and a part of its kernel."""
-        kernels, activations = (torch.get_num_threads() * n // itemsize for n in (_KERNEL_BYTES, _ACTIVATION_BYTES))
-        fit = kernels // kernel if kernels >= _SEVERAL * kernel else 1
-        samples = max(1, min(self.batch, fit, activations // active if active else fit))
-        samples = -(-self.batch // -(-self.batch // samples))  # as many in each tile
-        parts = 1 if samples > 1 or self.groups > 1 else -(-kernel // kernels)
-        return samples, -(-self.out // parts)
+    def _spread(self, b: Tensor) -> Tensor:
+        """(B, O, *K) -> (B, g, m, 1, r)."""
+        *shape, _, size = self.layout.gate_out
+        row = self.layout.gate_in[4]
+        return b.reshape(*shape, 1, size).expand(*shape, row // size, size).reshape(*shape, 1, row)
 
     def parts(self) -> Iterator[tuple[slice, slice, Tensor]]:
         """Output channels of one group, which are cut only where there is one; of all groups; and their weight."""
-        for j in range(0, self.out, self.rows):
-            rows = slice(j, min(j + self.rows, self.out))
-            channels = rows if self.groups == 1 else slice(0, self.out * self.groups)
-            yield rows, channels, self.weight[:, :, rows].to(self.spread.dtype)  # (1, g, m, q, r)
+        out, part = self.weight.shape[2], self.layout.rows
+        for j in range(0, out, part):
+            rows = slice(j, min(j + part, out))
+            channels = rows if self.groups == 1 else slice(0, out * self.groups)
+            yield rows, channels, self.weight[:, :, rows].to(self.scratch[0].dtype)  # (1, g, m, q, r)
 
     def tiles(self, rows: slice, *tensors: Tensor | None) -> Iterator[tuple]:
         """Of each tile the gates as of :meth:`_gate`, the last buffer, the terms, and its samples of ``tensors``."""
         b = None if self.b is None else self.b[:, :, rows]
         pieces = [(self.a, b, *tensors)]
-        if self.samples < self.batch:
-            split = (itertools.repeat(None) if t is None else t.split(self.samples) for t in pieces[0])
+        if self.layout.samples < self.batch:
+            split = (itertools.repeat(None) if t is None else t.split(self.layout.samples) for t in pieces[0])
             pieces = zip(*split, strict=False)
-        spread, scratch = self.spread, self.scratch
+        scratch = self.scratch
         for a, b, *samples in pieces:
             shape = len(samples[0]), self.groups, rows.stop - rows.start
-            if shape != spread.shape[:3]:
-                spread, *scratch = (t[: shape[0], :, : shape[2]] for t in (self.spread, *self.scratch))
-            if b is not None:
-                spread.view(*shape, -1, b.shape[4]).copy_(b)
-                b = spread  # (n, g, m, 1, r)
+            if shape != scratch[0].shape[:3]:
+                scratch = [t[: shape[0], :, : shape[2]] for t in self.scratch]
             yield self._gate(a, b, scratch[0]), scratch[-1], (a, b), *samples
 
     def _gate(self, a: Tensor | None, b: Tensor | None, out: Tensor) -> Tensor:
         """The gates of a tile, (n, g, m, q, r), or their reciprocals, as :meth:`times` takes them."""
         if self.odds:
-            return torch.addcmul(self.one, a, b, out=out)
+            return torch.addcmul(_ONE, a, b, out=out)
         if a is None or b is None:
             return out.copy_(b if a is None else a).sigmoid_()
         if self.combine == 'sum':
@@ -146,7 +175,7 @@ class _Walk:
 
     def sum_channels(self, t: Tensor) -> Tensor:
         """(n, g, m, q, r) -> (n, g, m, 1, size of a kernel)."""
-        return t.view(*t.shape[:3], -1, self.b.shape[4]).sum(3, keepdim=True)
+        return t.view(*t.shape[:3], -1, self.layout.gate_out[4]).sum(3, keepdim=True)
 
 
 class _Scratch(threading.local):
@@ -159,7 +188,7 @@ class _Scratch(threading.local):
     def __init__(self):
         self.buffers, self.kept = {}, {}
 
-    def views(self, *shapes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    def views(self, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
         """A buffer of each shape."""
         key = shapes, dtype, device
         if key in self.kept:
@@ -172,7 +201,7 @@ class _Scratch(threading.local):
             parts = buffer[: sum(sizes)].split(sizes)
             views = [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
         if device.type == 'cpu' and buffer.nbytes <= 2 * _KERNEL_BYTES * torch.get_num_threads():
-            if self.buffers.get((dtype, device)) is not buffer or len(self.kept) >= _SHAPES:
+            if self.buffers.get((dtype, device)) is not buffer or len(self.kept) >= _LAYOUTS:
                 self.kept.clear()  # its views hold the buffer that this one replaces
             self.buffers[dtype, device] = buffer
             self.kept[key] = views
@@ -187,7 +216,7 @@ def _moderate(*terms: Tensor) -> bool:
 
     Beyond 40, the factors of terms of opposite sign would leave the range of float32.
     """
-    return terms[0].device.type == 'cpu' and all(-40 < float(v) < 40 for t in terms for v in t.aminmax())
+    return terms[0].device.type == 'cpu' and all(torch.linalg.vector_norm(t, math.inf).item() < 40 for t in terms)
 
 
 def _fold(t: Tensor) -> Tensor:
@@ -233,9 +262,10 @@ def tiled_conv(
     shape = output_shape(x, weight, stride, padding, dilation)
     if 0 in shape:
         return torch.empty(shape, dtype=x.dtype, device=x.device)
-    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 1, x[0].numel() + math.prod(shape[1:]))
+    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 1, (x.numel() + math.prod(shape)) // len(x))
     conv = torch.conv2d if x.dim() == 4 else torch.conv3d
-    y = None if walk.whole else torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
+    like = dict(dtype=x.dtype, device=x.device, memory_format=result_format(x))
+    y = None if walk.layout.whole else torch.empty(shape, **like)
     for rows, channels, weights in walk.parts():
         for gate, product, _, some_x, some_y in walk.tiles(rows, x, None if y is None else y[:, channels]):
             n = len(some_x)
@@ -268,11 +298,13 @@ def tiled_conv_backward(
         kept = (t if t is not None and need else x.new_empty(0) for t, need in
                 ((x, need_x), (weight, need_kernel), (gate_in, need_kernel), (gate_out, need_kernel)))  # fmt: skip
         return tuple(torch.zeros_like(t) for t in kept)
-    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 2, 2 * x[0].numel() + grad[0].numel())
-    grad_x = torch.empty_like(x) if need_x and not walk.whole else None
-    grad_w = torch.zeros_like(walk.weight, dtype=walk.spread.dtype)
+    # With a stride, a part of a kernel takes as long as the whole for the gradient of x.
+    active, cut = (2 * x.numel() + grad.numel()) // len(x), not need_x or max(stride) == 1
+    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 2, active, cut)
+    grad_x = torch.empty_like(x) if need_x and not walk.layout.whole else None
+    grad_w = torch.zeros_like(walk.weight, dtype=walk.scratch[0].dtype)
     grad_a = None if walk.a is None else torch.empty_like(walk.a)
-    grad_b = None if walk.b is None else torch.empty_like(walk.b)
+    grad_b = None if walk.b is None else walk.b.new_empty(walk.layout.gate_out)
     times = combine != 'sum' and walk.a is not None and walk.b is not None
     for rows, channels, weights in walk.parts():
         write = Tensor.copy_ if rows.start == 0 else Tensor.add_  # parts beyond the first add to what it wrote
@@ -283,7 +315,7 @@ def tiled_conv_backward(
             walk.times(gate, weights, out=product)  # (n, g, m, q, r)
             folded = _fold(some_grad), _fold(some_x), walk.kernels(product, x.dtype)
             dx, dk = _conv_gradients(*folded, stride, padding, dilation, n * groups, need_x, need_kernel)
-            if need_x and walk.whole:
+            if need_x and walk.layout.whole:
                 grad_x = torch.ops.aten._unsafe_view(dx, x.shape)
             elif need_x:
                 write(some_grad_x, dx.view(some_x.shape))

@@ -83,6 +83,21 @@ def test_layers_are_measured_once_for_each_shape():
     assert layers['backbone.conv1'] == (1, '2x3x28x28')
 
 
+def test_inputs_need_a_gradient_as_they_do_in_training(monkeypatch):
+    needed, forward = {}, CGConv2d._conv_forward
+
+    def watched(self, x, *others):
+        if torch.is_grad_enabled():
+            needed.setdefault(self.in_channels == 3, set()).add(x.requires_grad)
+        return forward(self, x, *others)
+
+    monkeypatch.setattr(CGConv2d, '_conv_forward', watched)
+    for by_layer in (True, False):
+        benchmark(DIGITS, by_layer=by_layer, batch=2, size=(28,), repeats=1, arms=('plain', 'mmcgc'), passes=('step',))
+        assert needed == {True: {False}, False: {True}}
+        needed.clear()
+
+
 def test_peak_memory_is_that_of_the_call():
     held = []
     peak = peak_bytes(lambda: held.append(torch.ones(16 << 20)), torch.device('cpu'))
