@@ -190,14 +190,14 @@ class ContextGate(nn.Module):
         encoded = _linear(self.context_encoding, context)  # (N, d, C)
         gate_in = gate_out = None
         if self.branches != 'out':
-            gate_in = self._decode('decode_in', torch.relu(self.context_norm(encoded.flatten(0, 1))))  # (B, C, *K)
+            gate_in = self._decode('decode_in', _normalise(self.context_norm, encoded.flatten(0, 1)))  # (B, C, *K)
         if self.branches != 'in':
             if self.separate_encoding:
                 encoded = _linear(self.interact_encoding, context)  # (N, d, C)
             norm = self.interact_norm if hasattr(self, 'interact_norm') else self.context_norm
-            mixed = self._interact(torch.relu(norm(encoded.flatten(0, 1))))  # (N*d, O)
+            mixed = self._interact(_normalise(norm, encoded.flatten(0, 1)))  # (N*d, O)
             name = 'decode_out' if hasattr(self, 'decode_out') else 'decode_in'
-            gate_out = self._decode(name, torch.relu(self.interacted_norm(mixed)))  # (B, O, *K)
+            gate_out = self._decode(name, _normalise(self.interacted_norm, mixed))  # (B, O, *K)
         return gate_in, gate_out
 
     def read(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -229,7 +229,7 @@ class ContextGate(nn.Module):
     def _interact(self, rows: Tensor) -> Tensor:
         """Mix channels within consecutive groups, the same way in each: (N*d, C) -> (N*d, O)."""
         grouped = rows.reshape(-1, self.in_channels // self.channel_groups)  # (N*d*m, C/m)
-        return F.linear(grouped, self.channel_interacting.weight).view(-1, self.out_channels)
+        return self.channel_interacting(grouped).view(-1, self.out_channels)
 
     def _decode(self, name: str, rows: Tensor) -> Tensor:
         """(N*d, C) -> (B, C, *K), a kernel for each frame where there are frames."""
@@ -267,11 +267,25 @@ class ContextGate(nn.Module):
         )
 
 
+def _called(layer: nn.Module, usual: type[nn.Module]) -> bool:
+    """Whether ``layer`` is replaced or has hooks; another need not be called, which costs as much as its function."""
+    hooks = layer._forward_pre_hooks or layer._forward_hooks or layer._backward_pre_hooks or layer._backward_hooks
+    return type(layer) is not usual or bool(hooks)
+
+
 def _linear(layer: nn.Linear, t: Tensor) -> Tensor:
-    """``layer`` over the second axis of three: (N, p, C) -> (N, q, C); one that is watched or replaced is called."""
-    if type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks):
-        return torch.bmm(layer.weight.expand(t.shape[0], -1, -1), t)
-    return layer(t.transpose(1, 2)).transpose(1, 2)
+    """``layer`` over the second axis of three: (N, p, C) -> (N, q, C)."""
+    if _called(layer, nn.Linear):
+        return layer(t.transpose(1, 2)).transpose(1, 2)
+    return torch.bmm(layer.weight.expand(t.shape[0], -1, -1), t)
+
+
+def _normalise(norm: nn.Module, rows: Tensor) -> Tensor:
+    """ReLU of ``norm`` over (n, C)."""
+    if _called(norm, nn.BatchNorm1d) or norm.training or norm.running_mean is None:
+        return torch.relu(norm(rows))
+    statistics = norm.running_mean, norm.running_var, norm.weight, norm.bias
+    return F.batch_norm(rows, *statistics, eps=norm.eps).relu_()
 
 
 def _check_choices(**options) -> None:

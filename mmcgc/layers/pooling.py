@@ -55,7 +55,7 @@ def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     last = x.stride(1) == 1 and x.shape[1] > 1
     fits = math.prod(sizes) * math.prod(targets) <= _MAX_ELEMENTS
     if not fits or (len(sizes) > 1 and sizes[-1] >= _LONG_ROW and not last):
-        return _average_by_axis(x, targets).flatten(2)
+        return _average_by_axis(x, targets)
     matrix = averaging_matrix(sizes, targets, x)  # (P, S)
     pixels = x.flatten(2).transpose(1, 2)  # (B, S, C), a view of either layout
     return torch.bmm(matrix.expand(x.shape[0], -1, -1), pixels).transpose(1, 2)
@@ -63,10 +63,12 @@ def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
 
 def _average_by_axis(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     """One axis after the other, the first one first: whole rows are added up, and little is left for the last."""
-    for axis, target in enumerate(targets, start=2):
-        matrix, rest = averaging_matrix((x.shape[axis],), (target,), x), x.shape[axis + 1:]  # (t, s)
-        x = (matrix @ x.flatten(axis + 1)).unflatten(-1, rest) if rest else x @ matrix.T
-    return x
+    batch, rest = x.shape[:2], x.shape[2:].numel()
+    for size, target in zip(x.shape[2:], targets, strict=True):
+        rest //= size
+        matrix, x = averaging_matrix((size,), (target,), x), x.reshape(-1, size, rest)  # (t, s), (n, s, rest)
+        x = torch.bmm(matrix.expand(x.shape[0], -1, -1), x) if rest > 1 else torch.mm(x.view(-1, size), matrix.T)
+    return x.view(*batch, math.prod(targets))
 
 
 def average_beside(x: Tensor, targets: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers import assert_close
 from reference_gate import reference_gate
+from torch import nn
 from torch.nn import functional as F
 
 from mmcgc import ContextGate
@@ -143,6 +144,22 @@ def test_channel_groups(c, o, groups):
 def test_bad_options(options, words):
     with pytest.raises(ValueError, match=words):
         ContextGate(32, 32, (3, 3), **options)
+
+
+@pytest.mark.parametrize('training', [True, False], ids=['train', 'eval'])
+def test_layers_with_hooks_and_layers_in_their_place_are_called(training):
+    gate, x = ContextGate(16, 32, (3, 3)).train(training), torch.randn(2, 16, 7, 6)
+    layers, expected, seen = dict(gate.named_children()), gate(x), []
+    assert len(layers) == 7
+    for name, layer in layers.items():
+        layer.register_forward_hook(lambda *_, name=name: seen.append(name))
+    torch.testing.assert_close(gate(x), expected)
+    assert sorted(seen) == sorted(layers)
+    for name, layer in layers.items():
+        if name != 'context_encoding':  # whose weight says the precision
+            setattr(gate, name, nn.Sequential(layer))
+    torch.testing.assert_close(gate(x), expected)
+    assert sorted(seen) == sorted([*layers] * 2)
 
 
 def test_context_of_another_precision_than_the_layer(monkeypatch):
