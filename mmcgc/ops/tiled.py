@@ -21,9 +21,10 @@ from .operators import output_shape, register, result_format
 from .views import to_2d
 
 # Of a tile, for each thread: what of its kernels stays in the caches, and what of its activations where they have to be
-# converted to another layout and back; measured, not computed.
+# converted to another layout and back, or where the gradient of a strided input is made; measured, not computed.
 _KERNEL_BYTES = 9 << 18
 _ACTIVATION_BYTES = 8 << 20
+_STRIDED_BYTES = 1 << 20
 _SEVERAL = 4  # kernels that go together, at least: fewer, and larger ones, are quicker one by one
 _ROW = 64  # elements that are broadcast along at once, at least
 # oneDNN is slow with many groups of fewer input channels: large kernels go one by one, small ones' gradient gets zeros.
@@ -71,18 +72,19 @@ class _Layout(NamedTuple):
     gate_in: tuple[int, ...]  # (B, g, 1, q, r), which broadcasts into the kernels
     gate_out: tuple[int, ...]  # (B, g, m, 1, size)
     weight: tuple[int, ...]  # (1, g, m, q, r)
-    scratch: tuple[tuple[int, ...], ...]  # buffers of a tile's kernels
+    scratch: tuple[tuple[int, ...], ...]  # for G2 along rows, (n, g, m, 1, r), and buffers of a tile's kernels
 
 
 @functools.lru_cache(_LAYOUTS)
 def _lay_out(
-    threads: int, batch: int, weight: torch.Size, groups: int, buffers: int, active: int, cut: bool, cpu: bool,
-    itemsize: int,
+    threads: int, batch: int, weight: torch.Size, groups: int, buffers: int, active: int, strided: bool, in_place: bool,
+    cpu: bool, itemsize: int,
 ) -> _Layout:  # fmt: skip
-    """Several samples to a tile, or one sample and, with ``cut``, a part of its kernel.
+    """Several samples to a tile, or one sample and a part of its kernel.
 
-    ``buffers`` of a tile's kernels are needed, and ``active`` elements of activations for each sample, where they have
-    to be converted.
+    ``buffers`` of a tile's kernels are needed, and ``active`` elements of activations for each sample, which limit a
+    tile where they cannot be used ``in_place``, and where the gradient of a ``strided`` convolution's input is asked
+    for, of which more at once takes oneDNN longer.
     """
     out, channels, size = weight[0] // groups, weight[1], weight[2:].numel()
     row = next(n for n in range(1, channels + 1) if n == channels or (channels % n == 0 and n * size >= _ROW)) * size
@@ -90,16 +92,17 @@ def _lay_out(
     if not (cpu and groups == 1 and channels < _CHANNELS and size > _LARGE):
         kernel, fit = buffers * weight.numel(), threads * _KERNEL_BYTES // itemsize
         samples = min(batch, fit // kernel if fit >= _SEVERAL * kernel else 1)
-        if active:
-            samples = max(1, min(samples, threads * _ACTIVATION_BYTES // itemsize // active))
+        if strided or not in_place:
+            limit = threads * (_STRIDED_BYTES if strided else _ACTIVATION_BYTES)
+            samples = max(1, min(samples, limit // (active * itemsize)))
         samples = -(-batch // -(-batch // samples))  # as many in each tile
-        if cut and samples == 1 and groups == 1:
+        if samples == 1 and groups == 1:
             part = -(-out // -(-kernel // fit))
     tile = samples, groups, part
     return _Layout(
-        samples, part, not active and tile == (batch, groups, out),
+        samples, part, in_place and tile == (batch, groups, out),
         (batch, groups, 1, rows, row), (batch, groups, out, 1, size), (1, groups, out, rows, row),
-        ((*tile, rows, row),) * buffers,
+        ((*tile, 1, row), *[(*tile, rows, row)] * buffers),
     )  # fmt: skip
 
 
@@ -110,27 +113,21 @@ class _Walk:
     several times as long.
     """
 
-    def __init__(self, x, weight, gate_in, gate_out, groups, combine, buffers, active, cut=True):
+    def __init__(self, x, weight, gate_in, gate_out, groups, combine, buffers, active, strided=False):
         self.batch, self.groups, self.combine, self.kernel = len(x), groups, combine, weight.shape[1:]
         self.layout = layout = _lay_out(
-            torch.get_num_threads(), len(x), weight.shape, groups, buffers, 0 if x.is_contiguous() else active, cut,
-            x.device.type == 'cpu', x.itemsize,
+            torch.get_num_threads(), len(x), weight.shape, groups, buffers, active // len(x), strided,
+            x.is_contiguous(), x.device.type == 'cpu', x.itemsize,
         )  # fmt: skip
         terms = [t for t in (gate_in, gate_out) if t is not None]
         dtype = torch.promote_types(torch.float32, terms[0].dtype)
-        self.scratch = _SCRATCH.views(layout.scratch, dtype, x.device)
+        self.spread, *self.scratch = _SCRATCH.views(layout.scratch, dtype, x.device)
         many = len(x) * weight.numel() > _FEW
         self.odds = many and combine == 'sum' and len(terms) == 2 and _moderate(*terms)
         a, b = (t if t is None else t.to(dtype).neg().exp_() if self.odds else t.to(dtype) for t in (gate_in, gate_out))
         self.a = a if a is None else a.reshape(layout.gate_in)
-        self.b = b if b is None else self._spread(b)
+        self.b = b if b is None else b.reshape(layout.gate_out)
         self.weight = weight.reshape(layout.weight)
-
-    def _spread(self, b: Tensor) -> Tensor:
-        """(B, O, *K) -> (B, g, m, 1, r)."""
-        *shape, _, size = self.layout.gate_out
-        row = self.layout.gate_in[4]
-        return b.reshape(*shape, 1, size).expand(*shape, row // size, size).reshape(*shape, 1, row)
 
     def parts(self) -> Iterator[tuple[slice, slice, Tensor]]:
         """Output channels of one group, which are cut only where there is one; of all groups; and their weight."""
@@ -138,7 +135,7 @@ class _Walk:
         for j in range(0, out, part):
             rows = slice(j, min(j + part, out))
             channels = rows if self.groups == 1 else slice(0, out * self.groups)
-            yield rows, channels, self.weight[:, :, rows].to(self.scratch[0].dtype)  # (1, g, m, q, r)
+            yield rows, channels, self.weight[:, :, rows].to(self.spread.dtype)  # (1, g, m, q, r)
 
     def tiles(self, rows: slice, *tensors: Tensor | None) -> Iterator[tuple]:
         """Of each tile the gates as of :meth:`_gate`, the last buffer, the terms, and its samples of ``tensors``."""
@@ -147,11 +144,14 @@ class _Walk:
         if self.layout.samples < self.batch:
             split = (itertools.repeat(None) if t is None else t.split(self.layout.samples) for t in pieces[0])
             pieces = zip(*split, strict=False)
-        scratch = self.scratch
+        spread, scratch = self.spread, self.scratch
         for a, b, *samples in pieces:
             shape = len(samples[0]), self.groups, rows.stop - rows.start
-            if shape != scratch[0].shape[:3]:
-                scratch = [t[: shape[0], :, : shape[2]] for t in self.scratch]
+            if shape != spread.shape[:3]:
+                spread, *scratch = (t[: shape[0], :, : shape[2]] for t in (self.spread, *self.scratch))
+            if b is not None:
+                spread.view(*shape, -1, b.shape[4]).copy_(b)
+                b = spread  # (n, g, m, 1, r)
             yield self._gate(a, b, scratch[0]), scratch[-1], (a, b), *samples
 
     def _gate(self, a: Tensor | None, b: Tensor | None, out: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ class _Walk:
 
     def sum_channels(self, t: Tensor) -> Tensor:
         """(n, g, m, q, r) -> (n, g, m, 1, size of a kernel)."""
-        return t.view(*t.shape[:3], -1, self.layout.gate_out[4]).sum(3, keepdim=True)
+        return t.view(*t.shape[:3], -1, self.b.shape[4]).sum(3, keepdim=True)
 
 
 class _Scratch(threading.local):
@@ -262,7 +262,7 @@ def tiled_conv(
     shape = output_shape(x, weight, stride, padding, dilation)
     if 0 in shape:
         return torch.empty(shape, dtype=x.dtype, device=x.device)
-    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 1, (x.numel() + math.prod(shape)) // len(x))
+    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 1, x.numel() + math.prod(shape))
     conv = torch.conv2d if x.dim() == 4 else torch.conv3d
     like = dict(dtype=x.dtype, device=x.device, memory_format=result_format(x))
     y = None if walk.layout.whole else torch.empty(shape, **like)
@@ -298,13 +298,12 @@ def tiled_conv_backward(
         kept = (t if t is not None and need else x.new_empty(0) for t, need in
                 ((x, need_x), (weight, need_kernel), (gate_in, need_kernel), (gate_out, need_kernel)))  # fmt: skip
         return tuple(torch.zeros_like(t) for t in kept)
-    # With a stride, a part of a kernel takes as long as the whole for the gradient of x.
-    active, cut = (2 * x.numel() + grad.numel()) // len(x), not need_x or max(stride) == 1
-    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 2, active, cut)
+    active, strided = 2 * x.numel() + grad.numel(), need_x and max(stride) > 1
+    walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 2, active, strided)
     grad_x = torch.empty_like(x) if need_x and not walk.layout.whole else None
-    grad_w = torch.zeros_like(walk.weight, dtype=walk.scratch[0].dtype)
+    grad_w = torch.zeros_like(walk.weight, dtype=walk.spread.dtype)
     grad_a = None if walk.a is None else torch.empty_like(walk.a)
-    grad_b = None if walk.b is None else walk.b.new_empty(walk.layout.gate_out)
+    grad_b = None if walk.b is None else torch.empty_like(walk.b)
     times = combine != 'sum' and walk.a is not None and walk.b is not None
     for rows, channels, weights in walk.parts():
         write = Tensor.copy_ if rows.start == 0 else Tensor.add_  # parts beyond the first add to what it wrote
