@@ -25,8 +25,8 @@ def paper_flops(model: nn.Module, inputs: Tensor) -> int:
     total, hooks = [], []
     # Their squeeze-and-excitation has linear layers where mmpretrain's has 1x1 convolutions.
     linear = {id(m) for layer in model.modules() if isinstance(layer, SELayer) for m in layer.modules()}
-    for module in (*model.backbone.modules(), *model.head.modules()):
-        if isinstance(module, _COUNTED):
+    for name, module in (*model.backbone.named_modules(), *model.head.named_modules()):
+        if isinstance(module, _COUNTED) and not name.endswith('channel_interacting'):  # :func:`_gate_cost` has it
             bias = getattr(module, 'bias', None) is not None and id(module) not in linear
             hooks.append(module.register_forward_hook(
                 lambda m, args, y, bias=bias: total.append(_cost(m, args[0], y, bias))))
