@@ -5,6 +5,7 @@ import sys
 from contextlib import ExitStack
 
 from mmcgc.engine.translate import Translator
+from mmcgc.whole_file import whole_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,9 +36,13 @@ def main() -> None:
             source = [args.text] if args.text is not None else sys.stdin
             if args.input:
                 source = files.enter_context(open(args.input, encoding='utf-8', errors='replace', newline='\n'))
+            out = sys.stdout
+            if args.output:
+                inputs = [path for path in (args.config, args.checkpoint, args.input) if path]
+                part = files.enter_context(whole_file(args.output, inputs))
+                out = files.enter_context(open(part, 'w', encoding='utf-8', newline='\n'))
             translator = Translator(args.config, args.checkpoint, args.device, args.max_length, args.max_tokens,
                                     args.buffer, search)
-            out = files.enter_context(open(args.output, 'w', encoding='utf-8')) if args.output else sys.stdout
             for line in translator.translate(source):
                 print(line, file=out, flush=True)
     except (FileNotFoundError, ValueError) as error:

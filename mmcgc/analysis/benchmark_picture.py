@@ -55,7 +55,7 @@ def draw_points(path: str, out: str, layers: bool = False) -> str:
     Raises:
         ValueError: nothing of that kind in the file.
     """
-    out = check_picture(out)
+    out = check_picture(out, [path])
     rows = [row for row in read_rows(path) if (row['layer'] != 'network') == layers and row['arm'] != 'plain']
     if not rows:
         raise ValueError(f'{path} has no {"layers, measured with --layers" if layers else "networks"}')
@@ -86,7 +86,7 @@ def draw_growth(path: str, out: str, against: str) -> str:
     Raises:
         ValueError: fewer than two values of it in the file.
     """
-    out, value = check_picture(out), GROWTH[against]
+    out, value = check_picture(out, [path]), GROWTH[against]
     settings = defaultdict(list)
     for row in read_rows(path):
         if row['layer'] == 'network' and row['arm'] != 'plain':

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ def show_grad_cam(models: Sequence[tuple[str, str]], out: str, paths: Sequence[s
     Raises:
         FileNotFoundError, ImportError, ValueError: something given is missing or wrong; see the functions called.
     """
-    out = check_picture(out)
+    out = check_picture(out, [*chain(*models), *paths])
     if bool(paths) == (samples is not None):
         raise ValueError('give either pictures (files or folders) or a number of samples of the validation set')
     columns = []

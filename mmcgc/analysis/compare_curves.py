@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..engine.curves import CURVES
+from ..whole_file import check_outputs, whole_file
 from .figures import COLOURS, check_picture, save
 from .run_logs import RunLog, read_run
 
@@ -38,6 +40,7 @@ def compare_curves(networks: Sequence[Sequence[str]], out: str, metric: str | No
         ValueError: a network without runs, runs without that metric, or epochs on one side and iterations on the other.
     """
     out = check_picture(out)
+    check_outputs([out.with_suffix('.csv')], [Path(run, CURVES) for _, *runs in networks for run in runs])
     for name, *runs in networks:
         if not runs:
             raise ValueError(f'{name} has no run; give a name and then work directories')
@@ -103,7 +106,7 @@ def _line(axes: Axes, points: list[Point], colour: str, line: str, **style) -> N
 
 
 def _write(curves: dict, metric: str, unit: str, path: Path) -> None:
-    with path.open('w', newline='') as file:
+    with whole_file(path) as part, part.open('w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(FIELDS)
         for name, curve in curves.items():

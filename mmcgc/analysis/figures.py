@@ -5,12 +5,14 @@ Figures are made without pyplot, so that no display is needed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ..engine.curves import COLOURS
+from ..whole_file import check_outputs, whole_file
 
 SEQUENTIAL, DIVERGING = 'viridis', 'PuOr'
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.pdf', '.svg')
@@ -18,11 +20,16 @@ SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.pdf', '.svg')
 __all__ = ['COLOURS', 'DIVERGING', 'SEQUENTIAL', 'check_picture', 'save', 'tiles']
 
 
-def check_picture(path: str | Path) -> Path:
-    """The path of a picture to write, its folder made; ValueError where its suffix is none of ``SUFFIXES``."""
+def check_picture(path: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
+    """The path of a picture to write, its folder made.
+
+    Raises:
+        ValueError: its suffix is none of ``SUFFIXES``, or it is one of the inputs or lies in one of them.
+    """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f'cannot write {path}: a picture ends in {", ".join(SUFFIXES)}')
+    check_outputs([path], inputs)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -30,7 +37,9 @@ def check_picture(path: str | Path) -> Path:
 def save(figure: Figure, path: str | Path, dpi: int = 100) -> Path:
     """Write a figure; photographs take far less room as .jpg or .webp."""
     path = check_picture(path)
-    figure.savefig(path, dpi=dpi, facecolor='white', pil_kwargs=dict(optimize=True) if path.suffix == '.png' else None)
+    settings = dict(optimize=True) if path.suffix == '.png' else None
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=dpi, facecolor='white', pil_kwargs=settings)
     return path
 
 

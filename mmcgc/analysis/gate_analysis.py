@@ -33,7 +33,7 @@ def analyze_gates(config: str, checkpoint: str, out: str, layer: str | None = No
     Raises:
         FileNotFoundError, ValueError: something given is missing or wrong; see the functions called.
     """
-    out = check_picture(out)
+    out = check_picture(out, [config, checkpoint])
     results, classes = {}, ()
     for title, weights in dict(trained=checkpoint, **({'random initial weights': None} if control else {})).items():
         trained = load_trained(config, weights, device, cfg_options, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
@@ -10,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from .figures import SEQUENTIAL, check_picture, save
-from .run_logs import read_run
+from .run_logs import LOGS, read_run
 
 TITLES = {
     'mean': 'mean gate',
@@ -35,7 +36,7 @@ def draw_gate_history(run: str, out: str) -> str:
         FileNotFoundError: the directory has no log.
         ValueError: the log has no gate statistics.
     """
-    out = check_picture(out)
+    out = check_picture(out, Path(run).glob(LOGS))
     figures = defaultdict(dict)
     for name, values in read_run(run).training.items():
         if name.startswith('gate/'):

@@ -35,7 +35,7 @@ def show_gates(config: str, checkpoint: str, out: str, paths: Sequence[str] = ()
     Raises:
         FileNotFoundError, ValueError: something given is missing or wrong; see the functions called.
     """
-    out = check_picture(out)
+    out = check_picture(out, [config, checkpoint, *paths])
     if bool(paths) == (samples is not None):
         raise ValueError('give either pictures (files or folders) or a number of samples of the validation set')
     if channels < 1:

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+LOGS = '*/vis_data/scalars.json'  # below a work directory
+
 
 @dataclass
 class RunLog:
@@ -31,10 +33,10 @@ def read_run(work_dir: str) -> RunLog:
         FileNotFoundError: no log is there.
         ValueError: a log is damaged.
     """
-    files = sorted(Path(work_dir).glob('*/vis_data/scalars.json'))
+    files = sorted(Path(work_dir).glob(LOGS))
     if not files:
-        raise FileNotFoundError(f'no log */vis_data/scalars.json in {work_dir}; give the work directory of a run with '
-                                'LocalVisBackend among its vis_backends')
+        raise FileNotFoundError(f'no log {LOGS} in {work_dir}; give the work directory of a run with LocalVisBackend '
+                                'among its vis_backends')
     training, validation = {}, {}
     for file in files:
         new = [_parse(line, file) for line in file.read_text().splitlines()]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
+
+from ..whole_file import whole_file
 
 
 def markdown_table(header: list[str], lines: list[list[str]], right: tuple[int, ...] = ()) -> str:
@@ -17,19 +20,19 @@ def markdown_table(header: list[str], lines: list[list[str]], right: tuple[int, 
 
 
 def append_csv(rows: list[dict], path: str | Path) -> None:
-    """Add the rows to a CSV file, with a header where it is new.
+    """Add the rows to a CSV file, with a header where it is new; after an error it is as it was.
 
     Raises:
         ValueError: the file has other columns.
     """
-    new = not Path(path).exists()
-    if not new:
-        with open(path, newline='', encoding='utf-8') as file:
-            columns = next(csv.reader(file), [])
-        if columns != list(rows[0]):
-            raise ValueError(f'{path} has columns {columns} instead of {list(rows[0])}; give another file')
-    with open(path, 'a', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        if new:
+    path, columns = Path(path), list(rows[0])
+    before = path.read_bytes().decode() if path.is_file() else ''
+    found = next(csv.reader(io.StringIO(before, newline='')), columns)
+    if found != columns:
+        raise ValueError(f'{path} has columns {found} instead of {columns}; give another file')
+    with whole_file(path) as part, part.open('w', newline='', encoding='utf-8') as file:
+        file.write(before)
+        writer = csv.DictWriter(file, columns)
+        if not before:
             writer.writeheader()
         writer.writerows(rows)

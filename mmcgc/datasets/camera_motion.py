@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.utils import track_iter_progress
 from PIL import Image, ImageOps
 
+from ..whole_file import check_outputs, whole_file, write_whole_files
 from .clip_writer import write_clip
 
 # Motion of the crop: right, down (crop sides), closer (log2 of the zoom), clockwise (quarter turns).  The first six are
@@ -52,13 +53,15 @@ def make_camera_motion(source: str | Path, out: str | Path, train_clips: int = 4
 
     Raises:
         FileNotFoundError: If ``source`` is missing or a split has no photographs.
-        ValueError: If a number is out of range, ``out`` holds clips made otherwise, or no photograph can be used.
+        ValueError: If a number is out of range, ``out`` holds clips made otherwise, no photograph can be used, or
+            one of ``source`` and ``out`` lies in the other.
     """
     if size < LEAST_SIZE or size % 2 or frames < 2 or min(train_clips, val_clips) < 1:
         raise ValueError(f'size must be even and at least {LEAST_SIZE}, frames at least 2, and the numbers of clips at '
                          f'least 1; got size={size}, frames={frames}, {train_clips} and {val_clips} clips')
     photos = find_photos(Path(source), seed)
     out = Path(out)
+    check_outputs([out], [source])
     settings = dict(source=str(source), frames=frames, size=size, seed=seed, photos=[len(photos[s]) for s in SPLITS])
     _keep_settings(out / 'settings.json', settings)
 
@@ -67,16 +70,15 @@ def make_camera_motion(source: str | Path, out: str | Path, train_clips: int = 4
     for split, i in track_iter_progress(jobs):
         path = out / split / f'{i:05d}.mp4'
         if not path.exists():
-            path.parent.mkdir(exist_ok=True)
             random = np.random.default_rng([seed, SPLITS.index(split), i])
             photo = _first_usable(photos[split], i, seed, skipped)
             write_clip(path, film(photo, i % len(CLASSES), frames, size, random))
-    for split, count in zip(SPLITS, (train_clips, val_clips), strict=True):
-        lines = [f'{split}/{i:05d}.mp4 {i % len(CLASSES)}\n' for i in range(count)]
-        (out / f'{split}_list_videos.txt').write_text(''.join(lines))
-    (out / 'label_map.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
-    with (out / 'skipped_images.txt').open('a') as file:
-        file.writelines(f'{path}: {reason}\n' for path, reason in skipped.items())
+    lists = {f'{split}_list_videos.txt': [f'{split}/{i:05d}.mp4 {i % len(CLASSES)}' for i in range(count)]
+             for split, count in zip(SPLITS, (train_clips, val_clips), strict=True)}
+    report = out / 'skipped_images.txt'
+    before = report.read_text(encoding='utf-8').splitlines() if report.is_file() else []
+    lists.update({'label_map.txt': CLASSES, report.name: before + [f'{path}: {why}' for path, why in skipped.items()]})
+    write_whole_files(out, ((name, ''.join(f'{line}\n' for line in lines)) for name, lines in lists.items()))
     return skipped
 
 
@@ -168,5 +170,5 @@ def _keep_settings(path: Path, settings: dict) -> None:
         other = {name: before.get(name) for name in settings if before.get(name) != settings[name]}
         if other:
             raise ValueError(f'{path.parent} holds clips that were made with {other}: remove it or give another --out')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings))
+    with whole_file(path) as part:
+        part.write_text(json.dumps(settings))

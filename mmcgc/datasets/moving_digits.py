@@ -1,14 +1,12 @@
 """Clips of handwritten digits that move in one of eight directions: nothing but the order of the frames tells which."""
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from ..registry import DATASETS
+from ..whole_file import whole_folder
 from .clip_writer import write_clip
 from .digits import Digits
 from .video import VideoDataset
@@ -79,19 +77,9 @@ class MovingDigits(VideoDataset):
         return super().load_data_list()
 
     def _make_clips(self) -> None:
-        root = self.folder.parent
-        root.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=root, prefix='.making-'))
-        try:
-            lines = [f'{self._make_clip(staging, *plan)}\n' for plan in self._plan()]
-            (staging / LIST).write_text(''.join(lines))
-            staging.chmod(0o755)
-            os.rename(staging, self.folder)
-        except OSError:
-            if not self.folder.is_dir():  # else another process was first
-                raise
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        with whole_folder(self.folder, keep=True) as folder:
+            lines = [f'{self._make_clip(folder, *plan)}\n' for plan in self._plan()]
+            (folder / LIST).write_text(''.join(lines))
 
     def _plan(self) -> list[tuple]:
         """(index, digit, start, direction, speed) of every clip: directions evenly, the rest at random."""

@@ -1,10 +1,8 @@
 """Makes the folder ``cifar-10-batches-py`` from the official archive or from a pack of lossless WebP stacks."""
 
 import io
-import os
 import tarfile
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from mmpretrain.datasets import CIFAR10
 from mmpretrain.datasets.utils import calculate_md5
 from PIL import Image
 
+from ..whole_file import write_whole_files
 from .cifar_batches import dump_batch, dump_official, load_batch
 
 TRAIN_NAMES = [name for name, _ in CIFAR10.train_list]
@@ -41,29 +40,23 @@ def prepare_cifar10(sources: list[str | Path], out: str | Path) -> Path:
     for source in sources:
         if not source.exists():
             raise FileNotFoundError(f'{source} does not exist')
+    folder = Path(out, CIFAR10.base_folder)
     if len(sources) == 1 and sources[0].is_file() and sources[0].name.endswith(('.tar.gz', '.tgz')):
         files = _from_archive(sources[0])
     else:
         files = _from_pack(_read_pieces(sources))
 
-    root = Path(out)
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix='.cifar10-') as staging:
-        for name, content in files:
-            if name != META_NAME:
-                _check_batch(name, content)
-            (Path(staging) / name).write_bytes(content)
-        folder = root / CIFAR10.base_folder
-        folder.mkdir(exist_ok=True)
-        for name in [*BATCH_NAMES, META_NAME]:
-            os.replace(Path(staging) / name, folder / name)
+    write_whole_files(folder, _checked(files))
     return folder
 
 
-def _check_batch(name: str, content: bytes) -> None:
-    _, labels = load_batch(content, name)
-    if len(labels) != PER_BATCH:
-        raise ValueError(f'{name} holds {len(labels)} images instead of {PER_BATCH}')
+def _checked(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    for name, content in files:
+        if name != META_NAME:
+            _, labels = load_batch(content, name)
+            if len(labels) != PER_BATCH:
+                raise ValueError(f'{name} holds {len(labels)} images instead of {PER_BATCH}')
+        yield name, content
 
 
 def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:

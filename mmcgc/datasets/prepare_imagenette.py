@@ -1,10 +1,8 @@
 """Makes the folder of Imagenette that the configs read, from the public archive or from folders of the same form."""
 
 import io
-import os
 import re
 import tarfile
-import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from ..whole_file import check_outputs, whole_folder
 from .imagenette import CLASSES, EXTENSIONS
 
 COUNTS = dict(train=9_469, val=3_925)
@@ -33,26 +32,23 @@ def prepare_imagenette(sources: Iterable[str | Path], out: str | Path, partial: 
     Raises:
         FileNotFoundError: If a source is missing, or a class has no image.
         ValueError: If an archive or an image is truncated, an archive would write outside the folder, an image is not
-            in the folder of a class of Imagenette, or the number of images is wrong.
+            in the folder of a class of Imagenette, the number of images is wrong, or a source would be overwritten.
     """
-    root, seen = Path(out), Counter()
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix='.imagenette-') as staging:
-        for source in map(Path, sources):
+    root, sources, seen = Path(out), [Path(source) for source in sources], Counter()
+    check_outputs([root / split for split in COUNTS], sources)
+    with whole_folder(root / 'train') as train, whole_folder(root / 'val') as val:
+        folders = dict(train=train, val=val)
+        for source in sources:
             for origin, parts, content in _files(source):
                 split, name, file = _place(origin, parts)
                 _check_image(origin, content)
-                path = Path(staging, split, name, file)
+                path = folders[split] / name / file
                 if path.exists():
                     raise ValueError(f'{origin} is the second {split}/{name}/{file}: give each image once')
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
                 seen[split, name] += 1
         counts = _check_counts(seen, partial)
-        for split in COUNTS:
-            if (root / split).exists():
-                os.replace(root / split, Path(staging, f'old-{split}'))
-            os.replace(Path(staging, split), root / split)
     return counts
 
 

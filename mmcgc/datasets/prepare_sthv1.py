@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.utils import track_iter_progress
 
+from ..whole_file import check_outputs, whole_file, write_whole_files
 from .video import check_complete
 
 SPLITS = {'train': 'train', 'val': 'validation', 'test': 'test'}  # ours and the official file's
@@ -47,25 +48,24 @@ def prepare_sthv1(labels: str | Path, source: str | Path, out: str | Path, kind:
     splits = read_splits(labels, classes)
     if not source.is_dir():
         raise FileNotFoundError(f'no folder {source}: give the one that holds the {kind} of all ids')
+    check_outputs([out / 'label_map.txt'], [source])
     out.mkdir(parents=True, exist_ok=True)
     _link(out / kind, source)
 
     found, broken = _check_all([i for split in splits.values() for i in split], source, kind, out / f'.checked_{kind}')
     report = out / f'sthv1_{kind}_broken.txt'
-    report.write_text(''.join(f'{i} {reason}\n' for i, reason in broken.items()))
+    with whole_file(report) as part:
+        part.write_text(''.join(f'{i} {reason}\n' for i, reason in broken.items()))
     if broken and not skip_broken:
         some = '; '.join(f'{i}: {reason}' for i, reason in list(broken.items())[:SHOWN])
         raise ValueError(f'{len(broken)} of {len(found) + len(broken)} clips are missing or broken in {source} ({some}'
                          f'{"; ..." if len(broken) > SHOWN else ""}), all of them in {report}. Unpack them again and '
                          'run this once more, which then looks at these alone, or leave them out with --skip-broken')
-    (out / 'label_map.txt').write_text(''.join(f'{name}\n' for name in classes))
-    counts = {}
-    for split, members in splits.items():
-        lines = [' '.join([found[i], *([] if label is None else [str(label)])]) for i, label in members.items() if
-                 i in found]
-        (out / f'sthv1_{split}_list_{kind}.txt').write_text(''.join(f'{line}\n' for line in lines))
-        counts[split] = len(lines)
-    return counts
+    lists = {split: [' '.join([found[i], *([] if label is None else [str(label)])])
+                     for i, label in members.items() if i in found] for split, members in splits.items()}
+    files = {'label_map.txt': classes, **{f'sthv1_{split}_list_{kind}.txt': lines for split, lines in lists.items()}}
+    write_whole_files(out, ((name, ''.join(f'{line}\n' for line in lines)) for name, lines in files.items()))
+    return {split: len(lines) for split, lines in lists.items()}
 
 
 def read_classes(path: Path) -> list[str]:

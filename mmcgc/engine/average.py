@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ..whole_file import whole_file
+from ..whole_file import check_outputs, whole_file
 
 
 def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
@@ -23,10 +23,11 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
 
     Raises:
         FileNotFoundError: A checkpoint is missing.
-        ValueError: There is none, or they do not hold the same weights.
+        ValueError: There is none, they do not hold the same weights, or ``out`` is one of them.
     """
     if not paths:
         raise ValueError('no checkpoints to average')
+    check_outputs([out], paths)
     total: dict[str, torch.Tensor] = {}
     for path in paths:
         checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmcgc.layers import ContextGate
 
 from ..version import __version__
-from ..whole_file import whole_file
+from ..whole_file import check_outputs, whole_file
 from .checkpoint_layouts import LAYOUTS, OPENMMLAB, detect_layout, read_key, write_key
 
 SUFFIXES = ('.pth', '.pt', '.safetensors')
@@ -66,10 +66,7 @@ def convert_checkpoint(source: str | Path,
     source, target = os.fspath(source), Path(target)
     if target.suffix not in SUFFIXES:
         raise ValueError(f'cannot write {str(target)!r}: expected a name ending in {", ".join(SUFFIXES)}')
-    if target.is_dir():
-        raise ValueError(f'cannot write {str(target)!r}: it is a folder')
-    if target.exists() and os.path.exists(source) and target.samefile(source):
-        raise ValueError(f'{source!r} is both source and target: give the result another name')
+    check_outputs([target], [source, *([config] if config else [])])
     state, meta = load_state(source)
     conversion = convert_state(state, to, _build(config) if config else None, preserve_function, head)
     if to is None or to in OPENMMLAB:
@@ -212,7 +209,6 @@ def _preserve(model: nn.Module, converted: dict[str, Tensor]) -> list[str]:
 
 
 def _save(record: dict, state: dict[str, Tensor], target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(target) as part:
         if target.suffix == '.safetensors':
             part.write_bytes(_safetensors().torch.save(state, metadata={'format': 'pt'}))

@@ -18,6 +18,7 @@ from ..whole_file import whole_file
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 LOSS = 'train/loss'
+CURVES = 'curves.csv'
 FIELDS = ('iter', 'epoch', 'name', 'value')
 
 
@@ -45,7 +46,7 @@ class CurvesHook(Hook):
 
     @master_only
     def before_train(self, runner: Runner) -> None:
-        self.csv = Path(runner.work_dir) / 'curves.csv'
+        self.csv = Path(runner.work_dir) / CURVES
         self.losses = []
         self.rows = []
         if runner.iter > 0 and self.csv.exists():
@@ -117,4 +118,5 @@ def plot_curves(rows: list[tuple[int, float, str, float]], path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[['top', 'right']].set_visible(False)
-    figure.savefig(path, dpi=120)
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=120)

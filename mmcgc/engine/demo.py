@@ -13,6 +13,7 @@ from mmengine.device import get_device
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from ..whole_file import check_outputs, whole_file
 from .clips import check_clips
 from .launch import load_config
 from .load_weights import class_names, load_weights
@@ -52,6 +53,7 @@ def classify_video(config: str, checkpoint: str, video: str, top: int = 5, label
             raise FileNotFoundError(f'no {what} {path!r} here ({os.getcwd()})')
     if top < 1 or (out and Path(out).suffix != '.mp4'):
         raise ValueError(f'top must be at least 1 and the file to write end in .mp4, got {top} and {out!r}')
+    check_outputs([out] if out else [], filter(None, [config, checkpoint, video, labels]))
     cfg = load_config(config, None, cfg_options, 'none')
     if cfg.get('default_scope') != 'mmaction' or 'cls_head' not in cfg.model:
         raise ValueError(f'{config} is no config of a video recognizer')
@@ -113,13 +115,15 @@ def annotate(video: str, out: str, lines: list[str]) -> None:
     height, width = reader[0].shape[:2]
     factor = max(1, _SHOWN_SIDE / min(height, width))
     size = round(width * factor / 2) * 2, round(height * factor / 2) * 2
-    writer = cv2.VideoWriter(out, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*'mp4v'), reader.get_avg_fps(), size)
-    if not writer.isOpened():
-        raise ValueError(f'OpenCV cannot write {out}: does its folder exist?')
-    for frame in reader:
-        image = cv2.resize(frame.asnumpy()[..., ::-1], size, interpolation=cv2.INTER_CUBIC)
-        writer.write(_with_text(image, lines))
-    writer.release()
+    codec = cv2.VideoWriter_fourcc(*'mp4v')
+    with whole_file(out, [video]) as part:
+        writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, codec, reader.get_avg_fps(), size)
+        if not writer.isOpened():
+            raise ValueError(f'OpenCV {cv2.__version__} cannot write {out}: is its folder writable?')
+        for frame in reader:
+            image = cv2.resize(frame.asnumpy()[..., ::-1], size, interpolation=cv2.INTER_CUBIC)
+            writer.write(_with_text(image, lines))
+        writer.release()
 
 
 def _with_text(image: np.ndarray, lines: list[str]) -> np.ndarray:

@@ -15,6 +15,7 @@ from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
 
 from ..compat import widen_action_scores
+from ..whole_file import check_outputs, whole_file
 from .amp import enable_amp
 from .checkpoint_match import CheckpointMatchHook
 from .clips import ClipsHook
@@ -108,6 +109,7 @@ def test(config: str, checkpoint: str, *, work_dir: str | None = None, out: str 
     """
     cfg = load_config(config, work_dir, cfg_options, launcher)
     cfg.load_from, cfg.resume = checkpoint, False
+    check_outputs(filter(None, (out, dump)), [config, checkpoint])
     metrics_file = out if out_item == 'metrics' else None
     if metrics_file:
         _check_suffix(metrics_file, '.json', '.yaml', '.yml', '.pkl', '.pickle')
@@ -115,7 +117,7 @@ def test(config: str, checkpoint: str, *, work_dir: str | None = None, out: str 
         _check_suffix(predictions, '.pkl', '.pickle')
         evaluator = _section(cfg, 'test_evaluator', '--out and --dump')
         evaluators = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
-        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=predictions)]
+        cfg.test_evaluator = [*evaluators, dict(type='mmcgc.DumpWholeResults', out_file_path=predictions)]
     if amp:
         _section(cfg, 'test_cfg', '--amp').fp16 = True
     if show or show_dir:
@@ -127,8 +129,14 @@ def test(config: str, checkpoint: str, *, work_dir: str | None = None, out: str 
     metrics = build_runner(cfg, exact=True).test()
     if metrics_file:
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in metrics.items()}
-        master_only(mmengine.dump)(plain, metrics_file)
+        _write_metrics(plain, metrics_file)
     return metrics
+
+
+@master_only
+def _write_metrics(metrics: dict, path: str) -> None:
+    with whole_file(path) as part:
+        mmengine.dump(metrics, part)
 
 
 def load_config(path: str, work_dir: str | None, cfg_options: dict | None, launcher: str) -> Config:

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
+from ..whole_file import remove_parts, whole_file
 
 
 @register_backend('mmcgc.whole_files')
 class WholeFileBackend(LocalBackend):
-    """MMEngine's local files, written beside their place (``NAME.part``) and then moved there in one step.
+    """MMEngine's local files, each written beside its place and then moved there in one step (``whole_file``).
 
     Raises:
         OSError: The file cannot be written, because the disk is full for one; what was there before stays.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        filepath = Path(filepath)
-        part = filepath.with_name(f'{filepath.name}.part')
-        filepath.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open('wb') as file:
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, filepath)
+            with whole_file(filepath) as part:
+                part.write_bytes(obj)
         except OSError as error:
-            part.unlink(missing_ok=True)
-            raise OSError(error.errno, f'{error.strerror} ({len(obj)} bytes)', str(filepath)) from error
+            raise OSError(error.errno, f'{error.strerror} ({len(obj)} bytes)', error.filename) from error
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        self.put(obj.encode(encoding), filepath)
 
 
 @HOOKS.register_module()
@@ -50,6 +47,11 @@ class SafeCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs)
         if self.backend_args is None and self.file_client_args is None and '://' not in str(self.out_dir):
             self.backend_args = dict(backend='mmcgc.whole_files')
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        if is_main_process() and isinstance(self.file_backend, WholeFileBackend):
+            remove_parts(self.out_dir, '.pth')  # of a run that was killed while it wrote
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         with _RemoveLast(self):

@@ -2,5 +2,6 @@
 
 from .bleu import BLEU
 from .exact_match import ExactMatch
+from .whole_results import DumpWholeResults
 
-__all__ = ['BLEU', 'ExactMatch']
+__all__ = ['BLEU', 'DumpWholeResults', 'ExactMatch']

@@ -52,10 +52,14 @@ def test_every_form_ends_as_the_same_data_set(form, tmp_path):
         assert np.allclose(means, [9.5 + 20 * sample['gt_label'] for sample in samples], atol=3)
 
 
-def test_prepared_folder_is_itself_a_source(tmp_path):
-    out = write_folder(tmp_path, files())
-    prepare_imagenette([out], out, partial=True)
-    assert listing(out) == files()
+def test_prepared_folder_is_itself_a_source_but_is_not_written_over(tmp_path):
+    folder = write_folder(tmp_path / 'in', {**files(), 'train/notes.txt': b'mine'})
+    prepare_imagenette([folder], tmp_path / 'out', partial=True)
+    assert listing(tmp_path / 'out') == files()
+    for source in (folder, folder / 'train'):
+        with pytest.raises(ValueError, match='cannot write .*train.*, which is read'):
+            prepare_imagenette([source], folder, partial=True)
+    assert (folder / 'train/notes.txt').read_bytes() == b'mine'
 
 
 def link(name, target, kind=tarfile.SYMTYPE):

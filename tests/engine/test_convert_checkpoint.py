@@ -166,7 +166,7 @@ FAULTS = {
                             dict(config=True, preserve_function=True), 'gates already.*conv1.gd.weight'),
     'preserve without config': (dict, dict(to='mmpretrain', preserve_function=True), 'needs a config'),
     'target of another kind': (dict, dict(to='mmpretrain', target='b.ckpt'), "'.*b.ckpt'.*.safetensors"),
-    'target is the source': (dict, dict(to='mmpretrain', target='a.pth'), 'both source and target'),
+    'target is the source': (dict, dict(to='mmpretrain', target='a.pth'), 'it is .*a.pth, which is read'),
     'target is a folder': (dict, dict(to='mmpretrain', target='folder.pth'), 'it is a folder'),
     'neither layout nor config': (dict, {}, 'give either'),
     'layout nobody knows': (dict, dict(to='caffe'), "unknown layout 'caffe'; known are torchvision"),

@@ -54,7 +54,8 @@ def die_in_write(count: int) -> None:
     put, moment = WholeFileBackend.put, count % 3
 
     def half(self, obj, filepath):
-        Path(f'{filepath}.part').write_bytes(obj[:len(obj) // 2])
+        path = Path(filepath)
+        path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}').write_bytes(obj[:len(obj) // 2])
         die()
 
     def unplaced(source, target):
@@ -166,7 +167,7 @@ class Trial:
 
     def check_whole(self, name: str) -> int:
         """Load every checkpoint under a name that resuming looks at; how many there are."""
-        found = list((self.root / name).glob('*.pth'))
+        found = list((self.root / name).glob('[!.]*.pth'))
         for path in found:
             CheckpointLoader.load_checkpoint(str(path), map_location='cpu', logger='silent')
         return len(found)

@@ -42,7 +42,7 @@ def test_an_interruption_in_mid_write_leaves_the_old_one(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'replace', interrupted)
     with pytest.raises(KeyboardInterrupt):
         backend.put(b'new', path)
-    assert path.read_bytes() == b'old'
+    assert path.read_bytes() == b'old' and os.listdir(path.parent) == ['a.pth']
 
 
 KEEP_ONE = {'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto')}
@@ -55,7 +55,8 @@ def test_a_full_disk_names_the_last_good_checkpoint(tiny, own_scope, tmp_path, m
 
     def put_until_full(self, obj, filepath):
         if Path(filepath).name == full_at:
-            Path(f'{filepath}.part').symlink_to('/dev/full')
+            path = Path(filepath)
+            path.with_name(f'.{path.stem}.{os.getpid()}.part.pth').symlink_to('/dev/full')
         put(self, obj, filepath)
 
     monkeypatch.setattr(WholeFileBackend, 'put', put_until_full)
@@ -66,13 +67,14 @@ def test_a_full_disk_names_the_last_good_checkpoint(tiny, own_scope, tmp_path, m
     with pytest.raises(OSError, match=rf'No space left on device \(\d+ bytes\), writing .*{full_at}; .* MB are free.*'
                                       rf'{last}, is whole: go on with --resume once there is room'):
         launch.train(str(tiny.config), work_dir=str(tmp_path), cfg_options=KEEP_ONE)
-    left = sorted(path.name for path in tmp_path.glob('*.pth*'))
+    left = sorted(path.name for path in tmp_path.glob('*.pth'))
     assert 'best_accuracy_top1_epoch_1.pth' in left and full_at not in left and not any('.part' in n for n in left)
     assert torch.load(latest_checkpoint(tmp_path))['meta']['epoch'] == int(last[6])
     monkeypatch.undo()
 
 
-def test_old_checkpoints_are_removed_in_the_end(tiny, own_scope, tmp_path):
+def test_old_checkpoints_and_half_written_ones_are_removed_in_the_end(tiny, own_scope, tmp_path):
+    (tmp_path / '.epoch_1.17.part.pth').write_bytes(b'PK')
     launch.train(str(tiny.config), work_dir=str(tmp_path), cfg_options=KEEP_ONE)
     kept = sorted(path.name for path in tmp_path.glob('*.pth'))
     assert len(kept) == 2 and kept[0].startswith('best_accuracy') and kept[1] == 'epoch_2.pth'
@@ -84,7 +86,7 @@ class TestLatestCheckpoint:
     def work_dir(self, tmp_path):
         folder = tmp_path / 'run'
         folder.mkdir()
-        for number, name in enumerate(['epoch_7.pth', 'epoch_2.pth', 'best_acc_epoch_9.pth', 'epoch_3.pth.part']):
+        for number, name in enumerate(['epoch_7.pth', 'epoch_2.pth', 'best_acc_epoch_9.pth', '.epoch_3.17.part.pth']):
             (folder / name).touch()
             os.utime(folder / name, (number, number))
         return folder

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from ...models.translation.vocabulary import count_tokens
+from ...whole_file import check_outputs, write_whole_files
 from .extras import import_extra
 from .moses import detokenise, tokenise
 from .sources import TextFiles
@@ -52,8 +52,11 @@ def prepare_corpus(source: str | Path, out: str | Path, *, languages: tuple[str,
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is truncated, is no text, or has another number of lines than its other language.
+        ValueError: A file is truncated, is no text, or has another number of lines than its other language; or what
+            is to be written lies in ``source`` or is ``codes``.
     """
+    root = Path(out)
+    check_outputs([root / SETTINGS, root / CODES], [source, *([codes] if codes else [])])
     files = TextFiles(source)
     de, en = languages
     if f'train.tags.{de}-{en}.{de}' in files:
@@ -86,9 +89,7 @@ def prepare_corpus(source: str | Path, out: str | Path, *, languages: tuple[str,
     else:
         print_log(f'learning {merges} merges')
         contents[CODES] = learn_merges(words['train'], merges)
-    root = Path(out)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f'.{root.name}-') as staging:
+    with tempfile.TemporaryDirectory() as staging:
         (Path(staging) / CODES).write_bytes(contents[CODES].encode())
         bpe = load_bpe(Path(staging) / CODES)
         for side, language in enumerate(languages):
@@ -103,11 +104,7 @@ def prepare_corpus(source: str | Path, out: str | Path, *, languages: tuple[str,
         settings = dict(source=de, target=en, lowercase=True, reference='detokenised' if tokenised else 'raw',
                         lines={name: len(words[name]) for name in ('train', 'valid', 'test')})
         contents[SETTINGS] = json.dumps(settings, indent=2) + '\n'
-        for name, content in contents.items():
-            (Path(staging) / name).write_bytes(content.encode())
-        root.mkdir(exist_ok=True)
-        for name in contents:  # the settings, which make the folder a corpus, come last
-            os.replace(Path(staging) / name, root / name)
+    write_whole_files(root, contents.items())  # the settings, which make the folder a corpus, come last
     return root
 
 
