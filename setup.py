@@ -62,6 +62,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10,<3.14',
     packages=find_packages(include=['mmcgc', 'mmcgc.*']),
+    package_data={'mmcgc': ['weights/*']},
     install_requires=INSTALL,
     extras_require={'analysis': ANALYSIS, 'text': TEXT, 'export': EXPORT, 'tests': TESTS, 'dev': DEV},
     cmdclass={'build_py': BuildWithMim},

@@ -21,7 +21,7 @@ from mmengine.analysis.jit_analysis import JitModelAnalysis
 from torch import nn
 
 from mmcgc.layers import ContextGate
-from mmcgc.ops import multiply_adds
+from mmcgc.library_counts import OPERATORS, gated_conv
 
 from .network import build_network, input_shape
 from .tables import markdown_table
@@ -129,16 +129,10 @@ def _matmul(inputs: list[Any], outputs: list[Any]) -> int:
     return math.prod(jit_handles.get_shape(outputs[0])) * jit_handles.get_shape(inputs[0])[-1]
 
 
-def _gated_conv(inputs: list[Any], outputs: list[Any]) -> Counter:
-    shapes = [jit_handles.get_shape(value) for value in (inputs[0], inputs[1], outputs[0])]
-    conv, product = multiply_adds(*shapes)
-    return Counter(conv=conv, gate_product=product)
-
-
 _READ = jit_handles.elementwise_flop_counter(1, 0)
 _HANDLES = {
     'aten::_convolution': jit_handles.conv_flop_jit,
-    'mmcgc::tiled_conv': _gated_conv,
+    **dict.fromkeys(OPERATORS, gated_conv),
     'aten::linear': jit_handles.linear_flop_jit,
     'aten::addmm': jit_handles.addmm_flop_jit,
     'aten::einsum': jit_handles.einsum_flop_jit,
