@@ -19,6 +19,7 @@ INSTALL = [
     'mmpretrain>=1.2.0,<1.3',
     'numpy>=1.24',
     'scikit-learn>=1.3',
+    'scipy>=1.9',
     'setuptools>=77.0.3,<80.9',  # mmengine imports pkg_resources: later releases warn on every call, then lack it
     'torch>=2.6',
     'torchvision>=0.21',

@@ -19,6 +19,7 @@ from ..whole_file import check_outputs, whole_file
 from .amp import enable_amp
 from .checkpoint_match import CheckpointMatchHook
 from .clips import ClipsHook
+from .cost import CostHook
 from .distributed import prepare_cpu_distributed
 from .loss_guard import LossGuardHook
 from .position_seed import PositionSeedHook
@@ -79,6 +80,7 @@ def train(config: str, *, work_dir: str | None = None, resume: str | None = None
     runner.register_hook(SyncBuffersHook())  # else each rank validates with running statistics of its own
     runner.register_hook(LossGuardHook())
     runner.register_hook(PositionSeedHook())
+    runner.register_hook(CostHook())
     with clean_stop(runner):
         runner.train()
     return runner

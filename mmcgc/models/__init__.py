@@ -11,3 +11,4 @@ __all__ = ['CIFARResNet', 'PluginResNet', 'TranslationModel', 'gated_stages']
 
 with suppress(ImportError, AssertionError):  # no mmaction2, or one that refuses the installed mmcv: images go on
     from .p3d import ResNetP3DA  # noqa: F401
+    from .shifted_resnet import ShiftedResNet  # noqa: F401
