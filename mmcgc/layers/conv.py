@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 
+import torch.fx
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,6 +45,12 @@ class _ContextGated:
         self.gate = self.gate_type(self.in_channels, self.out_channels, kernel, frames, **options)
         self.gate.to(self.weight.device, self.weight.dtype)
         self._reads = 'context' in inspect.signature(self.gate.forward).parameters
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As the plain convolution's; ``torch.fx`` does not look into it, as it does not into PyTorch's own layers."""
+        if isinstance(input, torch.fx.Proxy):
+            return input.tracer.create_proxy('call_module', input.tracer.path_of_module(self), (input,), {})
+        return super().forward(input)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.gate is None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmcgc.ops import COMBINES, triton_context
+from mmcgc.ops.modes import is_plain
 
 from .pooling import POOLS, average_beside
 
@@ -184,7 +185,10 @@ class ContextGate(nn.Module):
         if context.is_cuda and self._fits_kernels(context):
             terms = triton_context.run(context, *self._modules_in_order(), self.channel_groups)  # (N, n, C), (N, n, O)
             return tuple(self._as_kernels(term.transpose(1, 2)) for term in terms)
-        context = context.transpose(1, 2).to(self.context_encoding.weight.dtype)  # on a GPU pooling gives float32
+        context = context.transpose(1, 2)
+        weight = getattr(self.context_encoding, 'weight', None)
+        if isinstance(weight, Tensor):  # a quantised or replaced layer takes its input as it is
+            context = context.to(weight.dtype)  # on a GPU pooling gives float32
         # Channels last within: a normalisation of (rows, C), and a product for each sample instead of one with a few
         # columns, run several times faster on a CPU.
         encoded = _linear(self.context_encoding, context)  # (N, d, C)
@@ -229,7 +233,7 @@ class ContextGate(nn.Module):
     def _interact(self, rows: Tensor) -> Tensor:
         """Mix channels within consecutive groups, the same way in each: (N*d, C) -> (N*d, O)."""
         grouped = rows.reshape(-1, self.in_channels // self.channel_groups)  # (N*d*m, C/m)
-        return self.channel_interacting(grouped).view(-1, self.out_channels)
+        return self.channel_interacting(grouped).reshape(-1, self.out_channels)
 
     def _decode(self, name: str, rows: Tensor) -> Tensor:
         """(N*d, C) -> (B, C, *K), a kernel for each frame where there are frames."""
@@ -267,22 +271,16 @@ class ContextGate(nn.Module):
         )
 
 
-def _called(layer: nn.Module, usual: type[nn.Module]) -> bool:
-    """Whether ``layer`` is replaced or has hooks; another need not be called, which costs as much as its function."""
-    hooks = layer._forward_pre_hooks or layer._forward_hooks or layer._backward_pre_hooks or layer._backward_hooks
-    return type(layer) is not usual or bool(hooks)
-
-
 def _linear(layer: nn.Linear, t: Tensor) -> Tensor:
     """``layer`` over the second axis of three: (N, p, C) -> (N, q, C)."""
-    if _called(layer, nn.Linear):
-        return layer(t.transpose(1, 2)).transpose(1, 2)
-    return torch.bmm(layer.weight.expand(t.shape[0], -1, -1), t)
+    if is_plain(layer, nn.Linear) and layer.bias is None:  # the call would cost as much as the product
+        return torch.bmm(layer.weight.expand(t.shape[0], -1, -1), t)
+    return layer(t.transpose(1, 2)).transpose(1, 2)
 
 
 def _normalise(norm: nn.Module, rows: Tensor) -> Tensor:
     """ReLU of ``norm`` over (n, C)."""
-    if _called(norm, nn.BatchNorm1d) or norm.training or norm.running_mean is None:
+    if not is_plain(norm, nn.BatchNorm1d) or norm.training or norm.running_mean is None:
         return torch.relu(norm(rows))
     statistics = norm.running_mean, norm.running_var, norm.weight, norm.bias
     return F.batch_norm(rows, *statistics, eps=norm.eps).relu_()

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .modes import transformed
 from .operators import output_shape, register, result_format
 from .triton_axes import Axis, forward_axis, gradient_axes
 from .triton_device import interpreted, no_device
@@ -33,6 +34,8 @@ def can_run(x, weight, gate_in, gate_out, bias, stride, padding, dilation, group
     """Why this backend cannot take the arguments of :func:`run`; None: it can."""
     tensors = [t for t in (x, weight, gate_in, gate_out, bias) if t is not None]
     outputs = output_shape(x, weight, stride, padding, dilation)
+    if transformed():
+        return 'its operator takes no transformation of functions, nor derivatives taken forward'
     if groups != 1:
         return f'it takes no convolution groups, got groups={groups}'
     if combine != 'sum' and gate_in is not None and gate_out is not None:
@@ -62,7 +65,7 @@ def run(
     groups: int,
     combine: str,
 ) -> Tensor:
-    """(B, C, *S) -> (B, O, *S'), once differentiable."""
+    """(B, C, *S) -> (B, O, *S'); a second derivative goes by the literal formula."""
     arguments, restore = frames_to_samples(x, weight, gate_in, gate_out, stride, padding, dilation)
     return restore(triton_conv(*arguments[:4], bias, *arguments[4:]))
 
