@@ -28,6 +28,10 @@ SWITCHES = {
     'max-pool': dict(pool='max'),
     'xavier': dict(init='xavier'),
     'torch': dict(init='torch'),
+    'group-norm': dict(norm='group'),
+    'layer-norm': dict(norm='layer'),
+    'no-norm': dict(norm='none'),
+    'group-norm-two-encodings': dict(norm='group', separate_encoding=True, shared_norm=True),
 }
 # in, out, kernel, input
 SHAPES = [(32, 48, (3, 3), (9, 8)), (3, 16, (7, 7), (15, 15)), (24, 24, (3, 3), (2, 2)), (6, 4, (5,), (7,)),
@@ -38,9 +42,10 @@ def build(*args, **kwargs):
     torch.manual_seed(0)
     gate = ContextGate(*args, **kwargs).double()
     for module in gate.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            torch.nn.init.normal_(module.weight)
-            torch.nn.init.normal_(module.bias)
+        if isinstance(module, (nn.BatchNorm1d, nn.GroupNorm)):
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+        if isinstance(module, nn.BatchNorm1d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
     return gate
@@ -78,6 +83,31 @@ def test_clips(decoder, pool, frames):
     gate = build(16, 32, (3, 3), frames, temporal_decoder=decoder, pool=pool)
     assert gate.pool_size == (3, 3, 3) and gate.latent == 14
     compare(gate, torch.randn(2 * frames, 16, 7, 6, dtype=torch.float64, requires_grad=True))
+
+
+@pytest.mark.parametrize('norm', ['group', 'layer', 'none'])
+def test_clips_with_other_norms(norm):
+    compare(build(16, 32, (3, 3), 2, norm=norm), torch.randn(4, 16, 7, 6, dtype=torch.float64, requires_grad=True))
+
+
+@pytest.mark.parametrize('norm, groups, parameters', [
+    ('batch', None, 2 * (32 + 32 + 48)), ('group', 2, 2 * (32 + 32 + 48)), ('layer', 1, 2 * (32 + 32 + 48)),
+    ('none', None, 0),
+], ids=['batch', 'group', 'layer', 'none'])  # fmt: skip
+def test_parameters_of_the_norms(norm, groups, parameters):
+    gate = ContextGate(32, 48, (3, 3), norm=norm)
+    norms = [gate.context_norm, gate.interact_norm, gate.interacted_norm]
+    assert sum(p.numel() for m in norms for p in m.parameters()) == parameters
+    assert {getattr(m, 'num_groups', None) for m in norms} == {groups}
+    assert norm == 'batch' or not list(gate.buffers())
+
+
+@pytest.mark.parametrize('norm', ['group', 'layer', 'none'])
+def test_other_norms_know_neither_batch_nor_mode(norm):
+    gate, x = build(16, 16, (3, 3), norm=norm), torch.randn(3, 16, 5, 5, dtype=torch.float64)
+    for a, b, c in zip(gate.train()(x), gate(x[:1]), gate.eval()(x), strict=True):
+        assert_close(a[:1], b)
+        assert torch.equal(a, c)
 
 
 def test_channels_last_gives_the_same():
@@ -139,6 +169,7 @@ def test_channel_groups(c, o, groups):
         (dict(combine='add'), "combine='add'"),
         (dict(channel_groups=5), 'channel_groups=5'),
         (dict(init='he'), "init='he'"),
+        (dict(norm='instance'), "norm='instance'"),
         (dict(init='preserve', combine='product', shared_decoder=True), 'never learn'),
     ],
     ids=lambda v: v if isinstance(v, str) else '',
