@@ -20,13 +20,8 @@ from mmengine.analysis import jit_handles
 from mmengine.analysis.jit_analysis import JitModelAnalysis
 from torch import nn
 
-<<<<<<< HEAD
-from mmcgc.layers import ContextGate
-from mmcgc.library_counts import OPERATORS, gated_conv
-=======
 from mmcgc.layers import ContextGate, GatedConv, gated_layers
-from mmcgc.ops import multiply_adds
->>>>>>> layer
+from mmcgc.library_counts import OPERATORS, gated_conv
 
 from .network import build_network, input_shape
 from .tables import markdown_table
