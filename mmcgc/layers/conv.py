@@ -53,12 +53,12 @@ class GatedConv(Gated):
         return self.kernel_size[1:] if isinstance(self, nn.Conv3d) and self.gate_frames else self.kernel_size
 
     @property
-    def combine(self) -> str:
+    def gate_combine(self) -> str:
         """How the two terms of the gate meet: 'sum', 'product' or 'sigmoid_product'."""
         return getattr(self.gate, 'combine', 'sum')
 
     @property
-    def gain(self) -> float:
+    def gate_gain(self) -> float:
         """What the sigmoid is multiplied by, the largest value of the gate."""
         return getattr(self.gate, 'gain', 1)
 
@@ -101,10 +101,10 @@ class GatedConv(Gated):
         return x, *terms
 
     def _convolve(self, x, weight, gate_in, gate_out, bias, stride, padding, dilation) -> Tensor:
-        weight = weight if self.gain == 1 else weight * self.gain
+        weight = weight if self.gate_gain == 1 else weight * self.gate_gain
         return context_gated_conv(
             x, weight, gate_in, gate_out, bias, stride, padding, dilation, self.groups,
-            combine=self.combine, backend=self.backend,
+            combine=self.gate_combine, backend=self.backend,
         )  # fmt: skip
 
     def _empty(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -111,9 +111,9 @@ def test_average_of_plain_weights_computes_what_the_plain_average_does():
 ], ids=lambda v: '-'.join(map(str, v.values())) or 'default' if isinstance(v, dict) else '')  # fmt: skip
 def test_the_gain_makes_up_for_the_sigmoids(gate, gain):
     conv, x = CGConv2d(4, 6, 3, gate=gate), torch.randn(2, 4, 5, 5)
-    assert conv.gain == conv.gate.gain == gain
+    assert conv.gate_gain == conv.gate.gain == gain
     assert_close(conv(x), context_gated_conv(
-        x, conv.weight * gain, *conv.gate(x), conv.bias, combine=conv.combine, backend='reference'))
+        x, conv.weight * gain, *conv.gate(x), conv.bias, combine=conv.gate_combine, backend='reference'))
     same = torch.allclose(conv(x), nn.functional.conv2d(x, conv.weight, conv.bias), atol=1e-6)
     assert same == (gain > 1)
 
