@@ -104,7 +104,7 @@ def joined_terms(layer: GatedConv, gate_in: Tensor | None, gate_out: Tensor | No
     """Both terms in one tensor, (B, C + O, n), for :func:`class_kernels`; a term that is None is filled in."""
     given = gate_out if gate_in is None else gate_in
     both = (gate_in, layer.in_channels), (gate_out, layer.out_channels)
-    full = [given.new_full((len(given), channels, *given.shape[2:]), _NEUTRAL[layer.combine]) if term is None else term
+    full = [given.new_full((len(given), channels, *given.shape[2:]), _NEUTRAL[layer.gate_combine]) if term is None else term
             for term, channels in both]  # fmt: skip
     return torch.cat(full, 1).flatten(2)
 
@@ -175,7 +175,7 @@ def _kernels(terms: np.ndarray, layer: GatedConv, weight: Tensor, block: slice) 
     """The modulated kernels of some images, output channels of ``block``: (B, R, o, C / groups, *K)."""
     joined = torch.from_numpy(terms).to(weight.device).flatten(0, 1).unflatten(2, weight.shape[2:])  # (B R, C + O, *K)
     gate_in, gate_out = joined[:, : layer.in_channels], joined[:, layer.in_channels :][:, block]
-    gates = layer.gain * gate_values(gate_in, gate_out, block.stop - block.start, layer.groups, layer.combine)
+    gates = layer.gate_gain * gate_values(gate_in, gate_out, block.stop - block.start, layer.groups, layer.gate_combine)
     return (weight[block] * gates).unflatten(0, terms.shape[:2])
 
 

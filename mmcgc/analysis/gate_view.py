@@ -85,7 +85,7 @@ def _draw(rows: list[Row], layers: dict[str, GatedConv], channels: int) -> Figur
     shown = {name: [tiles(gates[name], channels) for *_, gates in rows] for name in layers}
     differences = [picture - shown[name][0] for name in layers for picture in shown[name][1:]]
     limit = max(np.nanmax(np.abs(picture)) for picture in differences) if differences else 1.0
-    most = max(layer.gain for layer in layers.values())
+    most = max(layer.gate_gain for layer in layers.values())
     ratios = [1] + [shape[1] / shape[0] for name in layers for shape in 2 * [shown[name][0].shape]]
     figure = Figure(figsize=(2 * sum(ratios) + 1.8, 2.5 * len(rows) + 0.9), layout='constrained')
     axes = figure.subplots(len(rows), len(ratios), squeeze=False, width_ratios=ratios)

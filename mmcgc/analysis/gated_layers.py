@@ -52,7 +52,7 @@ def recorded_terms(layers: dict[str, GatedConv]) -> Iterator[dict[str, tuple[Ten
 
 def layer_gates(layer: GatedConv, gate_in: Tensor | None, gate_out: Tensor | None) -> Tensor:
     """The gates from their terms, from 0 to the layer's gain: (B, O, C / groups, *K)."""
-    return layer.gain * gate_values(gate_in, gate_out, layer.out_channels, layer.groups, layer.combine)
+    return layer.gate_gain * gate_values(gate_in, gate_out, layer.out_channels, layer.groups, layer.gate_combine)
 
 
 def layer_weight(layer: GatedConv) -> Tensor:

@@ -60,8 +60,8 @@ class GateStatisticsHook(Hook):
         if torch.is_tensor(output):
             gates = output.detach().float()  # (B, H, k), of a sentence
         else:
-            gates = layer.gain * thin_gates(*output, layer.combine, layer.groups)
-        self.latest[name] = gate_statistics(gates, layer.gate_frames, layer.gain)
+            gates = layer.gate_gain * thin_gates(*output, layer.gate_combine, layer.groups)
+        self.latest[name] = gate_statistics(gates, layer.gate_frames, layer.gate_gain)
         self.seconds += perf_counter() - start
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from .attention import BAM, CBAM
 from .conv import CGConv1d, CGConv2d, CGConv3d, GatedConv
-from .convert import convert_to_cgc
+from .convert import conversion_plan, convert_to_cgc, describe_gates, refuse_folding
 from .gate import ContextGate
 from .gated import Gated, gated_layers
 from .light_conv import CGLightweightConv, DynamicConv, LightweightConv
@@ -19,6 +19,9 @@ __all__ = [
     'Gated',
     'GatedConv',
     'LightweightConv',
+    'conversion_plan',
     'convert_to_cgc',
+    'describe_gates',
     'gated_layers',
+    'refuse_folding',
 ]

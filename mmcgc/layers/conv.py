@@ -43,7 +43,8 @@ class GatedConv(Gated):
             return
         clip = () if frames is None else (frames,)
         self.gate = self.gate_type(self.in_channels, self.out_channels, self.gated_kernel, *clip, **(gate or {}))
-        self.gate.to(self.weight.device, self.weight.dtype)
+        stored = next(self.parameters())  # the weight itself may be computed at each call, and stale until then
+        self.gate.to(stored.device, stored.dtype).train(self.training)
         self._reads = hasattr(self.gate, 'read') and 'context' in inspect.signature(self.gate.forward).parameters
 
     @property
@@ -52,12 +53,12 @@ class GatedConv(Gated):
         return self.kernel_size[1:] if isinstance(self, nn.Conv3d) and self.gate_frames else self.kernel_size
 
     @property
-    def combine(self) -> str:
+    def gate_combine(self) -> str:
         """How the two terms of the gate meet: 'sum', 'product' or 'sigmoid_product'."""
         return getattr(self.gate, 'combine', 'sum')
 
     @property
-    def gain(self) -> float:
+    def gate_gain(self) -> float:
         """What the sigmoid is multiplied by, the largest value of the gate."""
         return getattr(self.gate, 'gain', 1)
 
@@ -100,10 +101,10 @@ class GatedConv(Gated):
         return x, *terms
 
     def _convolve(self, x, weight, gate_in, gate_out, bias, stride, padding, dilation) -> Tensor:
-        weight = weight if self.gain == 1 else weight * self.gain
+        weight = weight if self.gate_gain == 1 else weight * self.gate_gain
         return context_gated_conv(
             x, weight, gate_in, gate_out, bias, stride, padding, dilation, self.groups,
-            combine=self.combine, backend=self.backend,
+            combine=self.gate_combine, backend=self.backend,
         )  # fmt: skip
 
     def _empty(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -117,6 +118,10 @@ class CGConv1d(GatedConv, nn.Conv1d):
 
     def __init__(self, *args, gate: dict | None = None, backend: str | None = None, **kwargs):
         super().__init__(*args, **kwargs)
+        self.set_up(gate=gate, backend=backend)
+
+    def set_up(self, *, gate: dict | None = None, backend: str | None = None) -> None:
+        """Add the gate to a convolution that is built; arguments as for the constructor."""
         self._add_gate(gate, None, backend)
 
 
@@ -148,16 +153,20 @@ class CGConv2d(GatedConv, nn.Conv2d):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
+        self.set_up(num_segments=num_segments, gate=gate, backend=backend)
+
+    def set_up(self, *, num_segments: int | None = None, gate: dict | None = None, backend: str | None = None) -> None:
+        """Add the gate to a convolution that is built; arguments as for the constructor."""
         self.num_segments = num_segments
         self._add_gate(gate, num_segments, backend)
 
-    def _gated(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _terms(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if self.num_segments is not None and x.shape[0] % self.num_segments:
             raise ValueError(
                 f'num_segments={self.num_segments} does not divide the batch of {x.shape[0]} frames; give every clip '
                 f'{self.num_segments} frames (N * T, C, H, W), at test time too'
             )
-        return super()._gated(x, weight, bias)
+        return super()._terms(x)
 
 
 class CGConv3d(GatedConv, nn.Conv3d):
@@ -178,6 +187,10 @@ class CGConv3d(GatedConv, nn.Conv3d):
         self, *args, num_frames: int | None = None, gate: dict | None = None, backend: str | None = None, **kwargs
     ):
         super().__init__(*args, **kwargs)
+        self.set_up(num_frames=num_frames, gate=gate, backend=backend)
+
+    def set_up(self, *, num_frames: int | None = None, gate: dict | None = None, backend: str | None = None) -> None:
+        """Add the gate to a convolution that is built; arguments as for the constructor."""
         self.num_frames = num_frames
         if num_frames is not None and math.prod(self.kernel_size) > 1:
             time = (self.kernel_size[0], self.stride[0], self.dilation[0], self.padding[0])

@@ -13,12 +13,12 @@ class Gated:
     Attributes:
         gate: the module that reads the input.
         gate_frames: T where the batch holds clips of T frames, each with a gate of its own; else None.
-        gain: the largest value of the gate.
+        gate_gain: the largest value of the gate.
     """
 
     gate: nn.Module | None
     gate_frames: int | None = None
-    gain: float = 1
+    gate_gain: float = 1
 
     def apply(self, fn) -> nn.Module:
         """As ``nn.Module.apply``; but initialisers that an OpenMMLab network applies to its layers pass the gate by.
