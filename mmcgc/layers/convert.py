@@ -21,7 +21,7 @@ def convert_to_cgc(
     """Swap, in place, every ``nn.Conv1d/2d/3d`` with more than one kernel element for its context-gated form.
 
     Weights are kept.  With ``init='preserve'``, the default here, the converted network computes exactly what it did:
-    gates start at 1/2 and weights are doubled.  Subclasses of the convolutions are left alone.  Convert before building
+    gates start at 1.  Subclasses of the convolutions are left alone.  Convert before building
     the optimiser and before wrapping for distributed training.
 
     Args:
