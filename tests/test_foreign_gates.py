@@ -49,17 +49,17 @@ class ScaledGate(ContextGate):
 
 
 @MODELS.register_module()
-class MeanGatedConv2d(CGConv2d):
+class ForeignMeanConv2d(CGConv2d):
     gate_type = MeanGate
 
 
 @MODELS.register_module()
-class ScaledGatedConv2d(CGConv2d):
+class ForeignScaledConv2d(CGConv2d):
     gate_type = ScaledGate
 
 
-LAYERS = {'module': MeanGatedConv2d, 'subclass': ScaledGatedConv2d}
-GAINS = {MeanGatedConv2d: 1, ScaledGatedConv2d: 3}
+LAYERS = {'module': ForeignMeanConv2d, 'subclass': ForeignScaledConv2d}
+GAINS = {ForeignMeanConv2d: 1, ForeignScaledConv2d: 3}
 
 
 @pytest.fixture(scope='module', params=LAYERS.values(), ids=LAYERS)
@@ -128,7 +128,7 @@ def test_the_benchmark_times_them(trained):
 
 
 def test_operations_and_parameters_are_counted():
-    found = analyse(nn.Sequential(MeanGatedConv2d(4, 6, 3, bias=False)).eval(), torch.zeros(2, 4, 7, 5))
+    found = analyse(nn.Sequential(ForeignMeanConv2d(4, 6, 3, bias=False)).eval(), torch.zeros(2, 4, 7, 5))
     assert found.gate_parameters == 4 * 4 + 4 and found.parameters == 20 + 6 * 4 * 9
     assert found.gates['other gates'] == 2 * 4 * 4 and found.gates['gating the kernel'] == 2 * 6 * 4 * 9
     assert found.multiply_adds == 2 * 4 * 4 + 2 * 6 * 4 * 9 + 2 * 6 * 5 * 3 * 4 * 9
@@ -145,11 +145,11 @@ def test_the_layer_computes_the_formula(layer):
 
 
 def test_options_are_those_of_the_gate_itself():
-    assert ScaledGatedConv2d(4, 6, 3, gate=dict(scale=5.0, pool='max')).gate.scale == 5
+    assert ForeignScaledConv2d(4, 6, 3, gate=dict(scale=5.0, pool='max')).gate.scale == 5
     with pytest.raises(ValueError, match=r"unknown gate options \['wide'\]; known are .*'pool'.*'scale'"):
-        ScaledGatedConv2d(4, 6, 3, gate=dict(wide=1))
+        ForeignScaledConv2d(4, 6, 3, gate=dict(wide=1))
     with pytest.raises(ValueError, match=r"unknown gate options \['pool'\]; known are \[\]"):
-        MeanGatedConv2d(4, 6, 3, gate=dict(pool='max'))
+        ForeignMeanConv2d(4, 6, 3, gate=dict(pool='max'))
 
     class Free(MeanGate):
         def __init__(self, *args, **options):
