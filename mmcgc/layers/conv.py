@@ -23,7 +23,7 @@ class GatedConv(Gated):
 
     ``_conv_forward`` is overridden rather than ``forward``, so that callers that change weight and bias on the fly
     (mmcv's efficient_conv_bn_eval) keep the gate.  A subclass may name another ``gate_type``: any module that is built
-    with ``(in_channels, out_channels, kernel_size)``, the number of frames where there is one and the options of
+    with ``(in_channels, out_channels, kernel_size)``, ``num_frames`` where there are frames and the options of
     ``gate`` by name, and that gives for x (B, C, *S) the two terms inside the sigmoid, (B, C, *K) and (B, O, *K), or
     None for one of them.  As :class:`ContextGate` does, it may say how they meet (``combine``) and by what the sigmoid
     is multiplied (``gain``), and read the input beforehand (``read``).
@@ -41,8 +41,8 @@ class GatedConv(Gated):
         self.backend, self.gate, self.gate_frames = backend, None, frames
         if math.prod(self.kernel_size) == 1:
             return
-        clip = () if frames is None else (frames,)
-        self.gate = self.gate_type(self.in_channels, self.out_channels, self.gated_kernel, *clip, **(gate or {}))
+        clip = {} if frames is None else dict(num_frames=frames)
+        self.gate = self.gate_type(self.in_channels, self.out_channels, self.gated_kernel, **clip, **(gate or {}))
         stored = next(self.parameters())  # the weight itself may be computed at each call, and stale until then
         self.gate.to(stored.device, stored.dtype).train(self.training)
         self._reads = hasattr(self.gate, 'read') and 'context' in inspect.signature(self.gate.forward).parameters

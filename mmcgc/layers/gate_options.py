@@ -54,8 +54,8 @@ def gate_options(gate_type: type[nn.Module]) -> list[str] | None:
             continue
         _, *given = inspect.signature(cls.__init__).parameters.values()
         named = [p for p in given if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        by_position = [p.name for p in given if p.kind is not p.KEYWORD_ONLY][:4]
-        names |= {p.name for p in named if p.name not in by_position}
+        by_position = [p.name for p in given if p.kind is not p.KEYWORD_ONLY][:3]
+        names |= {p.name for p in named} - {*by_position, 'num_frames'}
         if cls is nn.Module or not any(p.kind is p.VAR_KEYWORD for p in given):
             return None if cls is nn.Module else sorted(names)
     return None

@@ -154,10 +154,12 @@ def test_other_inits_take_plain_weights_as_they_are():
     assert torch.equal(net[0].weight, network()[0].weight)
 
 
-def test_convert_keeps_the_function_and_the_settings():
+@pytest.mark.parametrize('gate', [None, dict(norm='group'), dict(norm='none', combine='sigmoid_product')],
+                         ids=['default', 'group-norm', 'no-norm'])  # fmt: skip
+def test_convert_keeps_the_function_and_the_settings(gate):
     plain = network().eval()
     plain[0].weight.requires_grad_(False)
-    gated = convert_to_cgc(copy.deepcopy(plain))
+    gated = convert_to_cgc(copy.deepcopy(plain), gate=gate)
     x = torch.randn(2, 3, 6, 6)
     assert_close(gated(x), plain(x), tolerance=1e-6)
     assert isinstance(gated[0], CGConv2d) and isinstance(gated[3], CGConv2d) and type(gated[4]) is nn.Conv2d
