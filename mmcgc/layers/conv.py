@@ -65,7 +65,11 @@ class GatedConv(Gated):
     def forward(self, input: Tensor) -> Tensor:
         """As the plain convolution's; ``torch.fx`` does not look into it, as it does not into PyTorch's own layers."""
         if isinstance(input, torch.fx.Proxy):
-            return input.tracer.create_proxy('call_module', input.tracer.path_of_module(self), (input,), {})
+            path = input.tracer.path_of_module(self)
+            if not path:
+                raise TypeError(f'torch.fx traces networks that hold a {type(self).__name__}, not the layer by itself; '
+                                'put it into an nn.Sequential')
+            return input.tracer.create_proxy('call_module', path, (input,), {})
         return super().forward(input)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -52,8 +52,10 @@ def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     if x.is_cuda and triton_pool.can_run(x, targets) is None:
         return triton_pool.run(x, targets)
     sizes = tuple(x.shape[2:])
-    if traced() or _last(x) or math.prod(sizes) > _SMALL_MAP:
-        return _average_by_axis(x, targets)  # whatever the sizes: a program that is traced must not ask for them
+    if traced():
+        return _average_any_size(x, targets)
+    if _last(x) or math.prod(sizes) > _SMALL_MAP:
+        return _average_by_axis(x, targets)
     if sizes == targets:
         return x.flatten(2)
     matrix = averaging_matrix(sizes, targets, x)  # (P, S)
@@ -69,14 +71,30 @@ def _average_by_axis(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     (batch, channels), sizes, last = x.shape[:2], x.shape[2:], _last(x)
     x, n, inner = (x.movedim(1, -1), batch, channels) if last else (x, batch * channels, 1)
     for i, (size, target) in enumerate(zip(sizes, targets, strict=True)):
-        row = math.prod(sizes[i + 1 :]) * inner
-        matrix, x = averaging_matrix((size,), (target,), x), x.reshape(n, size, row)  # (t, s), (n, s, row)
-        one = i == len(targets) - 1 and not last  # its rows are single elements
-        x = torch.mm(x.squeeze(2), matrix.T) if one else torch.bmm(matrix.expand(n, -1, -1), x)
+        matrix = averaging_matrix((size,), (target,), x)  # (t, s)
+        if i == len(targets) - 1 and not last:  # its rows are single elements
+            x = torch.mm(x.reshape(n, size), matrix.T)
+        else:
+            x = torch.bmm(matrix.expand(n, -1, -1), x.reshape(n, size, math.prod(sizes[i + 1 :]) * inner))
         n *= target
     if last:
         return x.view(batch, -1, channels).transpose(1, 2)
     return x.view(batch, channels, math.prod(targets))
+
+
+def _average_any_size(x: Tensor, targets: tuple[int, ...]) -> Tensor:
+    """For a program that is traced: nothing asks for the sizes, which would tie it to some of them.
+
+    The last axis goes first, and no product of two sizes of a picture is taken apart again.
+    """
+    (batch, channels, *before, size), n = x.shape, x.shape[0] * x.shape[1]
+    matrix, row = averaging_matrix((size,), targets[-1:], x), targets[-1]  # (t, s)
+    x = torch.bmm(x.reshape(n, math.prod(before), size), matrix.T.expand(n, -1, -1))
+    for target in reversed(targets[:-1]):
+        *before, size = before
+        matrix, rows = averaging_matrix((size,), (target,), x), n * math.prod(before)
+        x, row = torch.bmm(matrix.expand(rows, -1, -1), x.reshape(rows, size, row)), row * target
+    return x.reshape(batch, channels, row)
 
 
 def _last(x: Tensor) -> bool:

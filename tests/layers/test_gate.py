@@ -329,3 +329,10 @@ def test_quantised_linear_layers(dtype):
     results = [torch.cat([t.flatten() for t in g(x)]) for g in (gate, quantised)]
     assert not torch.equal(*results)
     assert_close(results[1], results[0], tolerance=0.05)
+
+
+def test_one_value_for_a_norm_is_refused_as_usual():
+    gate = ContextGate(4, 4, (3, 3), latent=1)
+    with pytest.raises(ValueError, match='more than 1 value per channel'):
+        gate(torch.randn(1, 4, 7, 6))
+    assert gate.eval()(torch.randn(1, 4, 7, 6))[0].shape == (1, 4, 3, 3)

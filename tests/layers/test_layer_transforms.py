@@ -175,6 +175,11 @@ def test_a_network_traced_by_fx(format):
         assert torch.equal(a, b)
 
 
+def test_fx_refuses_a_layer_by_itself():
+    with pytest.raises(TypeError, match='put it into an nn.Sequential'):
+        torch.fx.symbolic_trace(CGConv2d(3, 4, 3))
+
+
 def test_features_by_torchvision():
     torchvision = pytest.importorskip('torchvision')
     from torchvision.models.feature_extraction import create_feature_extractor
