@@ -12,6 +12,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from ..whole_file import check_outputs, whole_file
 from .checkpoint_record import CheckpointRecord
+from .load_weights import check_finite
 from .safe_checkpoint import latest_checkpoint
 
 
@@ -26,7 +27,7 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
 
     Raises:
         FileNotFoundError: A checkpoint is missing.
-        ValueError: There is none, they do not hold the same weights, or ``out`` is one of them.
+        ValueError: There is none, they do not hold the same weights or hold NaN or infinity, or ``out`` is one of them.
     """
     if not paths:
         raise ValueError('no checkpoints to average')
@@ -35,6 +36,7 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
     for path in paths:
         checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
         weights = checkpoint.get('state_dict', checkpoint)
+        check_finite(weights, str(path))
         if total and {k: v.shape for k, v in total.items()} != {k: v.shape for k, v in weights.items()}:
             differing = sorted(k for k in {*total, *weights}
                                if k not in total or k not in weights or total[k].shape != weights[k].shape)
