@@ -17,6 +17,7 @@ from mmcgc.layers import GatedConv, gated_layers
 from ..version import __version__
 from ..whole_file import check_outputs, whole_file
 from .checkpoint_layouts import LAYOUTS, OPENMMLAB, detect_layout, read_key, write_key
+from .load_weights import check_finite
 
 SUFFIXES = ('.pth', '.pt', '.safetensors')
 
@@ -158,6 +159,7 @@ def load_state(source: str) -> tuple[dict[str, Tensor], dict]:
     if others is None or others or not state:
         held = f'what is no tensor under {", ".join(map(str, others[:4]))}' if others else 'no weights'
         raise ValueError(f'{source} holds {held}: expected a state_dict, bare or under the key state_dict or model')
+    check_finite(state, source)
     meta = checkpoint.get('meta')
     return dict(state), meta if isinstance(meta, dict) else {}
 

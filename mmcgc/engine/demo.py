@@ -69,6 +69,8 @@ def classify_video(config: str, checkpoint: str, video: str, top: int = 5, label
         raise ValueError(f'cannot read the video {video}: {error}') from error
     with torch.no_grad():
         scores = model.test_step(pseudo_collate([sample]))[0].pred_score.cpu()  # (classes,)
+    if not scores.isfinite().all():
+        raise FloatingPointError(f'the scores of {video} are not finite, though the weights are; compute in float32')
     best = scores.topk(min(top, len(scores)))
     classes = [(_name(names, i), p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
     if out:

@@ -21,6 +21,7 @@ from .checkpoint_match import CheckpointMatchHook
 from .clips import ClipsHook
 from .cost import CostHook
 from .distributed import prepare_cpu_distributed
+from .each_sample_once import EachSampleOnceHook
 from .loss_guard import LossGuardHook
 from .position_seed import PositionSeedHook
 from .safe_checkpoint import latest_checkpoint
@@ -190,6 +191,7 @@ def build_runner(cfg: Config, exact: bool) -> Runner:
         raise ValueError(f'unknown layer in the model: {"; ".join(_unknown_layers(cfg.model))}') from error
     widen_action_scores()
     runner.register_hook(CheckpointMatchHook(exact))
+    runner.register_hook(EachSampleOnceHook())
     if not any(isinstance(hook, ClipsHook) for hook in runner.hooks):
         runner.register_hook(ClipsHook())
     return runner
