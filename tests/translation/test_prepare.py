@@ -1,6 +1,7 @@
 """From downloads to the corpus folder: the usual cleaning and splits, complete, checked, or not at all."""
 
 import gzip
+import hashlib
 import json
 import shutil
 
@@ -147,7 +148,7 @@ def test_a_truncated_gzip_file_is_named(raw, tmp_path):
 def test_text_in_another_encoding_is_named(raw, tmp_path):
     broken = shutil.copytree(raw, tmp_path / 'broken')
     (broken / 'valid.de').write_bytes('schön\n'.encode('latin-1') * 20)
-    with pytest.raises(ValueError, match='valid.de is truncated or is not UTF-8'):
+    with pytest.raises(ValueError, match='valid.de is not UTF-8 text: line 1 has the byte 0xf6'):
         prepare_corpus(broken, tmp_path / 'out')
 
 
@@ -169,5 +170,9 @@ def test_nothing_left_to_train_on_is_named(raw, tmp_path):
 
 
 def test_settings_say_what_was_done(corpus_folder):
-    assert json.loads((corpus_folder / 'corpus.json').read_text()) == dict(
+    settings = json.loads((corpus_folder / 'corpus.json').read_text())
+    sums = settings.pop('sha256')
+    assert settings == dict(
         source='de', target='en', lowercase=True, reference='raw', lines=dict(train=200, valid=20, test=20))
+    assert sums == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in corpus_folder.iterdir()
+                    if path.name != 'corpus.json'}

@@ -113,7 +113,7 @@ class TestTranslator:
             for name, value in options.items():
                 setattr(translator, name, value)
             assert list(translator.translate(lines)) == together
-        assert translator.counts == dict(lines=50, empty=4, cut=2, foreign=2)
+        assert translator.counts == dict(lines=50, empty=4, cut=2, foreign=2, segmented=0)
         assert translator.report() == ('50 lines translated, of which 4 empty, 2 cut to 50 tokens, '
                                        '2 of mostly unknown words')
 
