@@ -86,8 +86,9 @@ class Translator:
 
     def _encode(self, line: str) -> list[int]:
         ids = self.corpus.source_vocabulary.encode(self.corpus.encode(line))
-        self.counts.update(lines=1, empty=not ids, cut=len(ids) > self.max_length,
-                           foreign=2 * ids.count(UNK) > len(ids), segmented=is_segmented(line))
+        found = dict(empty=not ids, cut=len(ids) > self.max_length, foreign=2 * ids.count(UNK) > len(ids),
+                     segmented=is_segmented(line))
+        self.counts.update(['lines', *(kind for kind, is_so in found.items() if is_so)])
         return ids[:self.max_length]
 
     def _batches(self, sources: list[list[int]]) -> Iterator[list[int]]:

@@ -32,9 +32,9 @@ def check_fingerprints(meta, corpus: dict[str, str], source: str) -> None:
         return
     differing = sorted(str(part).replace('_', ' ') for part in {*saved, *corpus} if saved.get(part) != corpus.get(part))
     if differing:
-        raise ValueError(f'{source} was trained on another corpus ({", ".join(differing)} differ): its numbers stand '
-                         'for other tokens, and what it writes would mean nothing. Use the corpus that it was trained '
-                         'on, or prepare it again with the same options')
+        raise ValueError(f'{source} was trained on another corpus (differing in {", ".join(differing)}): its numbers '
+                         'stand for other tokens, and what it writes would mean nothing. Use the corpus that it was '
+                         'trained on, or prepare it again with the same options')
 
 
 class VocabularyMatchHook(Hook):
