@@ -91,6 +91,13 @@ def parallel_text(folder: Path, valid: str = 'valid', test: str = 'test') -> Pat
     return folder
 
 
+def tokenised_text(folder: Path) -> Path:
+    """The same, tokenised and lower-cased."""
+    for path in parallel_text(folder).iterdir():
+        path.write_text(path.read_text(encoding='utf-8').replace('.\n', ' .\n').lower(), encoding='utf-8')
+    return folder
+
+
 def iwslt_folder(folder: Path) -> Path:
     """What the raw archive holds: 50 sentences, a few to be cleaned away, between the tags of talks."""
     folder.mkdir(parents=True)

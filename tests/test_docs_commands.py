@@ -175,7 +175,7 @@ STAND_INS = {
     'cifar-10-python.tar.gz': cifar_archive,
     'imagenette2-160.tgz': lambda path: stand_ins.write_tar(path, stand_ins.imagenette_files(size=(80, 96))),
     'de-en.tgz': archive_of(stand_ins.iwslt_folder, 'w:gz'),
-    'iwslt14.tokenized.de-en.tar.xz': archive_of(stand_ins.parallel_text, 'w:xz'),
+    'iwslt14.tokenized.de-en.tar.xz': archive_of(stand_ins.tokenised_text, 'w:xz'),
     'path/to/multi30k': lambda path: stand_ins.parallel_text(path, valid='val', test='test_2016_flickr'),
     'data/imagenet': imagenet,
     'my_pictures/': photographs,

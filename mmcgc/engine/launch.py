@@ -26,6 +26,7 @@ from .loss_guard import LossGuardHook
 from .position_seed import PositionSeedHook
 from .safe_checkpoint import latest_checkpoint
 from .stop import clean_stop
+from .vocabulary_match import VocabularyMatchHook
 
 
 def train(config: str, *, work_dir: str | None = None, resume: str | None = None, amp: bool = False,
@@ -192,6 +193,7 @@ def build_runner(cfg: Config, exact: bool) -> Runner:
     widen_action_scores()
     runner.register_hook(CheckpointMatchHook(exact))
     runner.register_hook(EachSampleOnceHook())
+    runner.register_hook(VocabularyMatchHook(exact))
     if not any(isinstance(hook, ClipsHook) for hook in runner.hooks):
         runner.register_hook(ClipsHook())
     return runner
