@@ -8,7 +8,7 @@ from mmengine.fileio import FileClient
 
 from .containers import check_complete
 from .pictures import WholePictures
-from .played_frames import PlayedFrames, Source, UprightContainer, decord_agrees, open_source
+from .played_frames import PlayedFrames, Source, UprightContainer, count_with_pyav, decord_agrees, open_source
 
 UNKNOWN, AGREES = 0, -1  # what is known of a file, if not the number of frames that decoding it in order gives
 
@@ -52,9 +52,7 @@ def load_step(transform: Callable[[dict], dict], sample: dict, known: int = UNKN
             check_complete(stream)
     if isinstance(transform, PyAVInit):
         return _with_pyav(transform, sample, known)
-    if isinstance(transform, OpenCVInit):
-        sample = transform(sample)
-    else:
+    if isinstance(transform, DecordInit):
         sample = _with_decord(transform, sample)
         if known == UNKNOWN and decord_agrees(sample['video_reader'], _source(transform, path)):
             known = AGREES
@@ -78,10 +76,14 @@ def _with_decord(transform: DecordInit, sample: dict) -> dict:
 
 
 def _with_pyav(transform: PyAVInit, sample: dict, known: int) -> tuple[dict, int]:
-    if known == UNKNOWN:
-        known = sum(1 for _ in transform(dict(sample))['video_reader'].decode(video=0))
-    sample = transform(sample)
-    return sample | dict(video_reader=UprightContainer(sample['video_reader']), total_frames=known), known
+    try:
+        opened = transform(sample)
+        if known == UNKNOWN:
+            known = count_with_pyav(opened['video_reader'])
+            opened = transform(sample)
+    except IndexError as error:
+        raise ValueError('there is no video in it') from error
+    return opened | dict(video_reader=UprightContainer(opened['video_reader']), total_frames=known), known
 
 
 def _check_numbers(sample: dict) -> None:
