@@ -101,7 +101,8 @@ def _check_numbers(sample: dict) -> None:
     first, total = sample['start_index'], sample['total_frames']
     if first > 0 and is_there(first - 1):
         raise ValueError(f'its frames begin before start_index={first}: set start_index={first - 1} for this data set')
-    if not is_there(first + total - 1):
-        raise ValueError(f'{total} frames from number {first} on were expected, but there is no frame '
-                         f'{first + total - 1} that is named {template!r}: set start_index (of the first frame) and '
-                         'filename_tmpl for this data set as the files are, or make its list anew')
+    for number in (first, first + total - 1):
+        if not is_there(number):
+            raise ValueError(f'the list and start_index={first} promise {total} frames, but there is no frame {number} '
+                             f'that is named {template!r}: set start_index (of the first frame) and filename_tmpl for '
+                             'this data set as the files are, or make its list anew')
