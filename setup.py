@@ -28,6 +28,7 @@ ANALYSIS = ['fvcore>=0.1.5.post20221221', 'grad-cam>=1.3.7,<1.5', 'tensorboard>=
 TEXT = ['num2words>=0.5.13', 'sacrebleu>=2.3', 'sacremoses>=0.1', 'subword-nmt>=0.3.8']
 EXPORT = ['onnx>=1.16', 'onnxruntime>=1.18', 'onnxscript>=0.3']
 TESTS = ANALYSIS + TEXT + EXPORT + [
+    'av>=14,<20',  # makes odd video files, and tells how they play
     'hypothesis>=6.100',
     'packaging>=23',
     'pytest>=8,<10',

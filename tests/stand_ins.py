@@ -74,7 +74,8 @@ def sthv1_labels(folder: Path) -> Path:
                                  for name, text in lines.items()})
 
 
-def sthv1_frames(folder: Path, frame: bytes = b'jpeg') -> Path:
+def sthv1_frames(folder: Path, frame: bytes | None = None) -> Path:
+    frame = frame or picture(3, size=(16, 24))
     return write_folder(folder, {f'{i}/{number:05d}.jpg': frame for i, count in STHV1_FRAMES.items()
                                  for number in range(1, count + 1)})
 

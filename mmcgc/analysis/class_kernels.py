@@ -104,7 +104,8 @@ def joined_terms(layer: GatedConv, gate_in: Tensor | None, gate_out: Tensor | No
     """Both terms in one tensor, (B, C + O, n), for :func:`class_kernels`; a term that is None is filled in."""
     given = gate_out if gate_in is None else gate_in
     both = (gate_in, layer.in_channels), (gate_out, layer.out_channels)
-    full = [given.new_full((len(given), channels, *given.shape[2:]), _NEUTRAL[layer.gate_combine]) if term is None else term
+    neutral = _NEUTRAL[layer.gate_combine]
+    full = [given.new_full((len(given), channels, *given.shape[2:]), neutral) if term is None else term
             for term, channels in both]  # fmt: skip
     return torch.cat(full, 1).flatten(2)
 

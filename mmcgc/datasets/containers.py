@@ -34,7 +34,7 @@ def check_complete(stream: BinaryIO) -> None:
         if promised is not None and size < promised:
             raise ValueError(f'truncated: {size} bytes of {promised}')
     if family in _ENDS and not _ENDS[family](stream, size):
-        raise ValueError(f'truncated: its {size} bytes end within a packet')
+        raise ValueError(f'truncated or damaged: its {size} bytes do not end as a packet does')
 
 
 def container_family(head: bytes) -> str | None:
@@ -58,14 +58,17 @@ def hides_frames(stream: BinaryIO, step: float) -> bool:
         step: Seconds from a frame to the next.
     """
     moov = next((_read(stream, start, end) for kind, start, end in _box_places(stream) if kind == b'moov'), b'')
-    scale = _per_second(moov, b'mvhd')
     for kind, track in _boxes(moov):
         media = _inside(track, b'mdia') if kind == b'trak' else b''
         if _inside(media, b'hdlr')[8:12] != b'vide':
             continue
         edits = [edit for edit in _edits(_inside(_inside(track, b'edts'), b'elst')) if edit[1] != -1]
-        seconds = _duration(_inside(media, b'mdhd')) / _per_second(media, b'mdhd')
-        if len(edits) > 1 or (edits and 0 < edits[0][0] / scale < seconds - step / 2):
+        if not edits:
+            continue
+        scale, header = _per_second(media, b'mdhd'), _inside(media, b'mdhd')
+        length, start = edits[0][0] / _per_second(moov, b'mvhd'), edits[0][1] / scale
+        cut = 0 < length < _duration(header) / scale - start - step / 2
+        if len(edits) > 1 or cut or start > _first_shown(media) / scale + step / 2:
             return True
     return False
 
@@ -115,6 +118,14 @@ def _duration(header: bytes) -> int:
     return _number(header[24:32] if header[:1] == b'\1' else header[16:20])
 
 
+def _first_shown(media: bytes) -> float:
+    """When the first stored frame is shown, in units of the track; infinity if the header lists no frames."""
+    table = _inside(_inside(media, b'minf'), b'stbl')
+    if not _number(_inside(table, b'stts')[4:8]):
+        return float('inf')  # they are in fragments, whose edit lists begin at the first frame
+    return int.from_bytes(_inside(table, b'ctts')[12:16], 'big', signed=True)
+
+
 def _edits(box: bytes) -> Iterator[tuple[int, int]]:
     """Duration and first media time of each edit; the latter is -1 for a pause before the first frame."""
     width = 8 if box[:1] == b'\1' else 4
@@ -139,8 +150,20 @@ def _matroska_size(stream: BinaryIO, size: int) -> int | None:
     length, start = _ebml_size(head, 4)
     if length is None or head[start + length:][:4] != b'\x18\x53\x80\x67':  # Segment, what follows the header
         return None
-    length, start = _ebml_size(head, start + length + 4)
-    return None if length is None else start + length
+    length, at = _ebml_size(head, start + length + 4)
+    if length is None:
+        return None
+    end = at + length
+    while at < min(end, size):  # the parts of the segment, one behind the other
+        head = _read(stream, at, at + 12)
+        width = 4 if head[0] >> 4 == 1 else 1
+        if width == 1 and head[0] not in (0xec, 0xbf):  # a filler and a checksum; all others have four bytes
+            raise ValueError(f'damaged: at byte {at} of {size} there is no part of a Matroska file')
+        length, start = _ebml_size(head, width)
+        if length is None:
+            break
+        at += start + length
+    return end
 
 
 def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
@@ -180,7 +203,9 @@ def _ts_packet(head: bytes) -> int | None:
 
 
 def _ends_with_ts_packet(stream: BinaryIO, size: int) -> bool:
-    return size % _ts_packet(_read(stream, 0, 4096)) == 0
+    length = _ts_packet(_read(stream, 0, 4096))
+    at = size - length + (4 if length == 192 else 0)
+    return size % length == 0 and _read(stream, at, at + 1) == b'G'
 
 
 def _ends_with_ps_packet(stream: BinaryIO, size: int) -> bool:

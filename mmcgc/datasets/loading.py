@@ -8,7 +8,7 @@ from mmengine.fileio import FileClient
 
 from .containers import check_complete
 from .pictures import WholePictures
-from .played_frames import PlayedFrames, Source, UprightContainer, decord_agrees, open_source
+from .played_frames import PlayedFrames, Source, UprightContainer, count_with_pyav, decord_agrees, open_source
 
 UNKNOWN, AGREES = 0, -1  # what is known of a file, if not the number of frames that decoding it in order gives
 
@@ -52,9 +52,7 @@ def load_step(transform: Callable[[dict], dict], sample: dict, known: int = UNKN
             check_complete(stream)
     if isinstance(transform, PyAVInit):
         return _with_pyav(transform, sample, known)
-    if isinstance(transform, OpenCVInit):
-        sample = transform(sample)
-    else:
+    if isinstance(transform, DecordInit):
         sample = _with_decord(transform, sample)
         if known == UNKNOWN and decord_agrees(sample['video_reader'], _source(transform, path)):
             known = AGREES
@@ -78,10 +76,14 @@ def _with_decord(transform: DecordInit, sample: dict) -> dict:
 
 
 def _with_pyav(transform: PyAVInit, sample: dict, known: int) -> tuple[dict, int]:
-    if known == UNKNOWN:
-        known = sum(1 for _ in transform(dict(sample))['video_reader'].decode(video=0))
-    sample = transform(sample)
-    return sample | dict(video_reader=UprightContainer(sample['video_reader']), total_frames=known), known
+    try:
+        opened = transform(sample)
+        if known == UNKNOWN:
+            known = count_with_pyav(opened['video_reader'])
+            opened = transform(sample)
+    except IndexError as error:
+        raise ValueError('there is no video in it') from error
+    return opened | dict(video_reader=UprightContainer(opened['video_reader']), total_frames=known), known
 
 
 def _check_numbers(sample: dict) -> None:
@@ -99,7 +101,8 @@ def _check_numbers(sample: dict) -> None:
     first, total = sample['start_index'], sample['total_frames']
     if first > 0 and is_there(first - 1):
         raise ValueError(f'its frames begin before start_index={first}: set start_index={first - 1} for this data set')
-    if not is_there(first + total - 1):
-        raise ValueError(f'{total} frames from number {first} on were expected, but there is no frame '
-                         f'{first + total - 1} that is named {template!r}: set start_index (of the first frame) and '
-                         'filename_tmpl for this data set as the files are, or make its list anew')
+    for number in (first, first + total - 1):
+        if not is_there(number):
+            raise ValueError(f'the list and start_index={first} promise {total} frames, but there is no frame {number} '
+                             f'that is named {template!r}: set start_index (of the first frame) and filename_tmpl for '
+                             'this data set as the files are, or make its list anew')

@@ -19,6 +19,7 @@ import numpy as np
 from .containers import container_family, hides_frames
 
 Source = str | Path | bytes  # the path of a video file, or what is in it
+_FEWER = 0.9  # of the frames that a header counts: some are estimates, and some count frames that were dropped
 
 
 def open_source(source: Source) -> BinaryIO:
@@ -84,6 +85,7 @@ class UprightContainer:
 
     def __init__(self, container) -> None:
         self._container, self.streams = container, container.streams
+        _without_threads(container)
 
     def decode(self, video: int = 0) -> Iterator:
         """The frames in the order in which they play."""
@@ -124,14 +126,47 @@ def count_frames(source: Source) -> int:
     """How many frames play; each is decoded, none is turned into a picture.
 
     Raises:
-        ValueError: If OpenCV cannot decode the file.
+        ValueError: If OpenCV cannot decode the file, or stops before its end.
     """
-    capture, count = _open(source), 0
+    capture, count, last = _open(source), 0, 0.
     while capture.grab():
-        count += 1
+        count, last = count + 1, max(last, capture.get(cv2.CAP_PROP_POS_MSEC))
     if not count:
         raise ValueError('no frame of it can be decoded')
+    times, _ = _packets(source)
+    step = float(np.median(np.diff(np.sort(times)))) if count > 1 else 0.
+    family, hidden = _structure(source, step / 1000)
+    if family in ('mp4', 'riff') and not hidden:
+        _check_header(capture.get(cv2.CAP_PROP_FRAME_COUNT), len(times))
+    if not hidden and last < times.max() - 1.5 * step:
+        raise ValueError(f'damaged: decoding stops at {last / 1000:.2f} s of {times.max() / 1000:.2f} s')
     return count
+
+
+def count_with_pyav(container) -> int:
+    """As :func:`count_frames`, by a container that PyAV has opened, which cannot be read afterwards.
+
+    Raises:
+        ValueError: If packets are missing; errors of PyAV for damaged ones are ValueErrors, too.
+    """
+    _without_threads(container)
+    frames = packets = 0
+    for packet in container.demux(video=0):
+        packets += packet.size > 0
+        frames += len(packet.decode())
+    if container.format.name == 'avi':
+        _check_header(container.streams.video[0].frames, packets)
+    return frames
+
+
+def _without_threads(container) -> None:
+    """Decoding workers are forked, and one that frees a decoder whose threads stayed behind waits for them for ever."""
+    container.streams.video[0].thread_type = 'NONE'
+
+
+def _check_header(promised: float, found: int) -> None:
+    if found < _FEWER * promised:
+        raise ValueError(f'damaged: its header counts {promised:.0f} frames, {found} can be read')
 
 
 def decord_agrees(reader, source: Source) -> bool:
@@ -144,20 +179,31 @@ def decord_agrees(reader, source: Source) -> bool:
     Args:
         reader: A ``decord.VideoReader`` of the file.
         source: The path of the file, or its bytes.
+
+    Raises:
+        ValueError: If packets are damaged.
     """
     starts = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(float)  # (T,), seconds
     steps = np.diff(starts)
     if len(starts) < 2 or not np.isfinite(starts).all() or abs(starts[0]) > steps.min() / 2 or steps.min() <= 0:
         return False
-    with open_source(source) as stream:
-        family = container_family(stream.read(4096))
-        if family not in ('mp4', 'matroska', 'riff') or (family == 'mp4' and hides_frames(stream, np.median(steps))):
-            return False
+    family, hidden = _structure(source, float(np.median(steps)))
+    if hidden or family not in ('mp4', 'matroska', 'riff'):
+        return False
     times, keys = _packets(source)
+    if len(times) < len(reader):
+        raise ValueError(f'damaged: {len(times)} of the packets of {len(reader)} frames can be read')
     before = np.maximum.accumulate(times)
     after = np.minimum.accumulate(times[::-1])[::-1]
     closed = all(after[key] == times[key] and (key == 0 or before[key - 1] < times[key]) for key in keys)
-    return len(times) == len(reader) and list(keys) == reader.get_key_indices() and keys[:1] == [0] and closed
+    return list(keys) == reader.get_key_indices() and keys[:1] == [0] and closed
+
+
+def _structure(source: Source, step: float) -> tuple[str | None, bool]:
+    """The kind of container, and whether it hides frames; see :mod:`.containers`."""
+    with open_source(source) as stream:
+        family = container_family(stream.read(4096))
+        return family, family == 'mp4' and hides_frames(stream, step)
 
 
 def _packets(source: Source) -> tuple[np.ndarray, list[int]]:

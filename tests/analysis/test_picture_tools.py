@@ -10,6 +10,7 @@ import torch
 from helpers import ROOT
 from mmengine.config import Config
 from PIL import Image
+from stand_ins import picture
 
 from mmcgc.analysis.network import build_network
 from mmcgc.analysis.samples import class_by_class, read_samples
@@ -148,19 +149,21 @@ def test_gate_analysis_of_clips(call, clips, tmp_path):
     ('show_gates', ['{config}', '{checkpoint}', '{folder}', '--channels', '0'], 'got 0'),
     ('show_grad_cam', ['{folder}/no.png', '--model', '{config}', '{checkpoint}'], 'no .*no.png here'),
     ('show_grad_cam', ['{folder}/notes.txt', '--model', '{config}', '{checkpoint}'], 'cannot read .*notes.txt'),
+    ('show_grad_cam', ['{cut}', '--model', '{config}', '{checkpoint}'], 'cannot read .*cut.jpg: .* truncated'),
     ('show_grad_cam', ['{empty}', '--model', '{config}', '{checkpoint}'], 'holds no picture'),
     ('show_grad_cam', ['{folder}', '--model', '{config}', '{checkpoint}', '--layer', 'head.fc'],
      "no convolution 'head.fc' larger than 1x1; there are backbone.conv1, "),
     ('show_grad_cam', ['{folder}', '--model', '{config}', '{checkpoint}', '--target', 'e'],
      "no class 'e'; tiny has a, b, c, d"),
 ], ids=['layer', 'no-gate', 'one-image', 'no-checkpoint', 'misfit', 'no-gpu', 'suffix', 'nothing-to-show', 'channels',
-        'no-picture', 'unreadable', 'empty-folder', 'convolution', 'class'])  # fmt: skip
+        'no-picture', 'unreadable', 'truncated', 'empty-folder', 'convolution', 'class'])  # fmt: skip
 def test_mistakes_end_with_a_clear_line(tool, args, message, call, tiny, checkpoint, plain, folder, tmp_path):
     if 'cuda' in args and torch.cuda.is_available():
         pytest.skip('about machines without an accelerator')
     (tmp_path / 'empty').mkdir()
+    (tmp_path / 'cut.jpg').write_bytes(picture(3)[:-50])
     names = dict(config=tiny.config, checkpoint=checkpoint, plain=plain[0], weights=plain[1], folder=folder,
-                 empty=tmp_path / 'empty')
+                 empty=tmp_path / 'empty', cut=tmp_path / 'cut.jpg')
     if '--out' not in args:
         args = [*args, '--out', tmp_path / 'out.png']
     with pytest.raises(SystemExit, match=f'^error: .*{message}'):
