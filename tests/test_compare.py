@@ -83,6 +83,14 @@ def test_killed_in_the_middle_it_ends_with_the_table_of_an_uninterrupted_one(who
         assert float(row['cpu_seconds']) == pytest.approx(float(other['cpu_seconds']), rel=0.5)
 
 
+def test_without_a_finished_run_there_is_no_table_yet(tiny, tmp_path):
+    command = [sys.executable, 'tools/compare.py', *CONFIGS, '--seeds', '0', '--minutes', '0.02', '--work-dir', tmp_path,
+               '--cfg-options', *SMALL]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, env=tool_environment(tiny), text=True, capture_output=True)
+    assert done.returncode == 0 and 'minutes are over; the same command goes on' in done.stdout
+    assert f'No table yet: no run of {PLAIN}, {GATED} is finished' in done.stdout
+
+
 def draw(work_dir, seeds, small=SMALL, **options):
     given = dict(text.split('=') for text in small)
     return compare([str(ROOT / path) for path in CONFIGS], seeds, str(work_dir), 'tools/train.py', draw_only=True,
@@ -97,7 +105,7 @@ def test_what_is_trained_is_drawn_again_for_the_seeds_that_are_asked_for(whole):
 @pytest.mark.parametrize(('error', 'message', 'options'), [
     (ValueError, 'made with another config', dict(seeds=[0], small=[*SMALL[1:], 'train_cfg.max_epochs=4'])),
     (ValueError, 'must each be given once', dict(seeds=[0, 0])),
-    (FileNotFoundError, 'no run of resnet20_1xb32-10e_digits in .* is finished', dict(seeds=[7])),
+    (FileNotFoundError, 'no run of resnet20_1xb32-10e_digits, .* is finished', dict(seeds=[7])),
     (ValueError, "has logged no metric 'bleu'", dict(seeds=[0], metric='bleu')),
 ], ids=['another-config', 'a-seed-twice', 'nothing-finished', 'another-metric'])
 def test_what_cannot_be_compared_is_told(whole, error, message, options):

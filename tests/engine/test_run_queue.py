@@ -75,9 +75,23 @@ def test_a_failure_is_told_when_the_others_are_done(queue):
     assert trainings[1].finished
 
 
-def test_jobs_must_be_positive(queue):
-    with pytest.raises(ValueError, match='at least 1, got 0'):
-        run_queue(queue[0](1), 0)
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (dict(jobs=0), 'at least 1, got 0'),
+    (dict(jobs=1, minutes=0), 'must be positive, got 0'),
+], ids=['jobs', 'minutes'])
+def test_numbers_must_be_positive(queue, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        run_queue(queue[0](1), **arguments)
+
+
+def test_the_time_may_be_limited(queue):
+    make, events = queue
+    said = []
+    run_queue(make(100), 1, said.append, 0.01, minutes=1 / 60)
+    assert said[-1] == 'The 0.0166667 minutes are over; the same command goes on'
+    run_queue(make(100), 1, str, 0.01)
+    first, second, end = events()
+    assert int(second.split()[2]) > 0 and end == 'end run0'
 
 
 def start_queue(tmp_path, ticks):
