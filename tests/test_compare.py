@@ -84,8 +84,8 @@ def test_killed_in_the_middle_it_ends_with_the_table_of_an_uninterrupted_one(who
 
 
 def test_without_a_finished_run_there_is_no_table_yet(tiny, tmp_path):
-    command = [sys.executable, 'tools/compare.py', *CONFIGS, '--seeds', '0', '--minutes', '0.02', '--work-dir', tmp_path,
-               '--cfg-options', *SMALL]  # fmt: skip
+    command = [sys.executable, 'tools/compare.py', *CONFIGS, '--seeds', '0', '--minutes', '0.02', '--work-dir',
+               str(tmp_path), '--cfg-options', *SMALL]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, env=tool_environment(tiny), text=True, capture_output=True)
     assert done.returncode == 0 and 'minutes are over; the same command goes on' in done.stdout
     assert f'No table yet: no run of {PLAIN}, {GATED} is finished' in done.stdout

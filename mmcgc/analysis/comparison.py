@@ -70,7 +70,8 @@ def compare(configs: Sequence[str], seeds: Sequence[int], work_dir: str, train_t
     if missing and not draw_only:  # the minutes were over
         return f'No table yet: no run of {", ".join(missing)} is finished'
     if missing:
-        raise FileNotFoundError(f'no run of {", ".join(missing)} in {folder} is finished; leave --draw-only out to train')
+        raise FileNotFoundError(f'no run of {", ".join(missing)} in {folder} is finished; without --draw-only they are '
+                                'trained')
     compare_curves([[arm.name, *map(str, arm.runs.values())] for arm in arms], folder / 'curves.png', metric)
     return write_tables(arms, folder, metric, command)
 
