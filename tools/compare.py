@@ -20,6 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', default='work_dirs/compare', help='of the comparison; its runs are in '
                         'CONFIG/seed-K there (default: %(default)s)')
     parser.add_argument('--jobs', type=int, default=1, help='trainings at a time, one thread each (default: 1)')
+    parser.add_argument('--minutes', type=float, help='stop after so many; the same command goes on')
     parser.add_argument('--metric', help='of the validation, e.g. accuracy/top1 (default: the first that was logged)')
     parser.add_argument('--draw-only', action='store_true', help='train nothing, draw the runs that are finished')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',

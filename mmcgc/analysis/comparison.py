@@ -19,8 +19,8 @@ from .comparison_table import Arm, write_tables
 
 
 def compare(configs: Sequence[str], seeds: Sequence[int], work_dir: str, train_tool: str, jobs: int = 1,
-            metric: str | None = None, cfg_options: dict | None = None, draw_only: bool = False,
-            command: str = '') -> str:
+            minutes: float | None = None, metric: str | None = None, cfg_options: dict | None = None,
+            draw_only: bool = False, command: str = '') -> str:
     """Train every config with every seed, and write what comes out.
 
     A run is in ``<work_dir>/<name of the config>/seed-<K>``; one that is finished is not run again, and one that was
@@ -33,17 +33,18 @@ def compare(configs: Sequence[str], seeds: Sequence[int], work_dir: str, train_t
         work_dir: Of the whole comparison.
         train_tool: Path of ``tools/train.py``.
         jobs: Trainings at a time, of one thread each.
+        minutes: Stop after so many, to go on with the same call later.
         metric: A scalar of the validation, by default the first that is logged; what counts is its last value.
         cfg_options: Overrides of all configs.
         draw_only: Train nothing, and take the runs that are finished.
         command: What the table says that it comes from.
 
     Returns:
-        The table, which is also in ``table.md``; the runs are in ``runs.csv``, the curves in ``curves.png`` and
-        ``curves.csv``.
+        The table, or a line that says which networks have no finished run yet.  The table is also in ``table.md``; the
+        runs are in ``runs.csv``, the curves in ``curves.png`` and ``curves.csv``.
 
     Raises:
-        FileNotFoundError: A config is missing, or none of its runs is finished.
+        FileNotFoundError: A config is missing, or with ``draw_only`` none of its runs is finished.
         ValueError: Two configs have one name, or runs of ``work_dir`` were made with a config that has changed.
         RuntimeError: A training failed.
     """
@@ -63,11 +64,14 @@ def compare(configs: Sequence[str], seeds: Sequence[int], work_dir: str, train_t
     if not draw_only:
         for seed in seeds:
             write_initial_weights(loaded, seed, folder / 'initial' / f'seed-{seed}')
-        run_queue(list(trainings.values()), jobs)
+        run_queue(list(trainings.values()), jobs, minutes=minutes)
     arms = [Arm(name, {seed: runs[name, seed] for seed in seeds if trainings[name, seed].finished}) for name in paths]
-    for arm in arms:
-        if not arm.runs:
-            raise FileNotFoundError(f'no run of {arm.name} in {folder} is finished; leave --draw-only out to train')
+    missing = [arm.name for arm in arms if not arm.runs]
+    if missing and not draw_only:  # the minutes were over
+        return f'No table yet: no run of {", ".join(missing)} is finished'
+    if missing:
+        raise FileNotFoundError(f'no run of {", ".join(missing)} in {folder} is finished; without --draw-only they are '
+                                'trained')
     compare_curves([[arm.name, *map(str, arm.runs.values())] for arm in arms], folder / 'curves.png', metric)
     return write_tables(arms, folder, metric, command)
 

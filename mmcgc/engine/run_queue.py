@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import re
 import signal
@@ -51,19 +52,22 @@ class Training:
 
 
 def run_queue(trainings: Sequence[Training], jobs: int, report: Callable[[str], None] = print,
-              poll_seconds: float = 1.0) -> None:
+              poll_seconds: float = 1.0, minutes: float | None = None) -> None:
     """Run to their end those trainings that are not finished, in their order, ``jobs`` at a time, one thread each.
 
     A training holds a lock in its work directory as long as it lives.  So what a killed queue has left running is
     waited for as one of the jobs, and several queues may share the trainings.  SIGTERM and Ctrl-C stop the trainings,
-    which go on from their latest checkpoint when the queue runs again.
+    which go on from their latest checkpoint when the queue runs again; so does the end of ``minutes``, if given.
 
     Raises:
-        ValueError: ``jobs`` is not positive.
+        ValueError: ``jobs`` or ``minutes`` is not positive.
         RuntimeError: Some of the trainings failed; names their logs.  The others are finished first.
     """
     if jobs < 1:
         raise ValueError(f'the number of jobs must be at least 1, got {jobs}')
+    if minutes is not None and minutes <= 0:
+        raise ValueError(f'the minutes must be positive, got {minutes}')
+    end = math.inf if minutes is None else time.monotonic() + 60 * minutes
     children: dict[Training, subprocess.Popen] = {}
     failed: dict[Training, int] = {}
     clock = _Clock(trainings, report)
@@ -84,6 +88,9 @@ def run_queue(trainings: Sequence[Training], jobs: int, report: Callable[[str], 
                     running.append(training)
             clock.tell(len(running))
             if not running and not waiting:
+                break
+            if time.monotonic() > end:
+                report(f'The {minutes:g} minutes are over; the same command goes on')
                 break
             time.sleep(poll_seconds)
     finally:

@@ -1,6 +1,10 @@
 """The tools that draw, as a user calls them: pictures from files and data sets, clips, and mistakes."""
 
+import csv
+import json
+import re
 import runpy
+import shutil
 import sys
 
 import cv2
@@ -12,6 +16,7 @@ from mmengine.config import Config
 from PIL import Image
 from stand_ins import picture
 
+from mmcgc.analysis import kernels_history
 from mmcgc.analysis.network import build_network
 from mmcgc.analysis.samples import class_by_class, read_samples
 from mmcgc.analysis.trained import load_trained
@@ -127,6 +132,26 @@ def test_gate_analysis_with_its_control(call, tiny, checkpoint, tmp_path):
     assert 'backbone.layer3.0.conv2 over 20 samples of 4 classes' in printed and 'the 12 pairs' in printed
     assert printed.count('%') == 2 and 'random initial weights' in printed
     assert picture_size(out) and picture_size(tmp_path / 'classes-kernels.png')
+
+
+def test_gates_by_class_over_the_epochs(call, tiny, checkpoint, tmp_path, monkeypatch):
+    run = tmp_path / 'run'
+    log = run / '20260101_000000' / 'vis_data' / 'scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text(''.join(f'{json.dumps({"accuracy/top1": 10.0 * epoch, "step": epoch})}\n' for epoch in (1, 2, 3)))
+    for epoch in (1, 2, 3):
+        shutil.copy(checkpoint, run / f'epoch_{epoch}.pth')
+    out, layer = tmp_path / 'history.png', 'backbone.layer3.0.conv2'
+    single = call('analyze_gates', tiny.config, checkpoint, '--out', tmp_path / 'g.png')
+    share, ratio = re.search(r'trained (\S+)% \(inter / intra (\S+) on', single).groups()
+    arguments = ('plot_kernels_history', tiny.config, run, '--every', 2, '--layers', layer, '--out', out)
+    printed = call(*arguments)
+    assert f'{layer} {share}%, inter / intra {ratio}: ' in printed and picture_size(out) == (480, 1200)
+    with out.with_suffix('.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [(row['layer'], row['epoch'], row['value']) for row in rows] == [(layer, '1', '10.0'), (layer, '3', '30.0')]
+    monkeypatch.setattr(kernels_history, 'measure_class_kernels', None)  # nothing is measured twice
+    assert call(*arguments) == printed
 
 
 def test_gate_analysis_of_clips(call, clips, tmp_path):
