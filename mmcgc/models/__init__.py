@@ -1,13 +1,15 @@
 """Networks that mmpretrain and mmaction2 lack."""
 
-from contextlib import suppress
-
-from .cifar_resnet import CIFARResNet
-from .resnet import PluginResNet
+from ..extras import optional
+from ..registry import MODELS
 from .stages import gated_stages
 from .translation import TranslationModel
 
-__all__ = ['CIFARResNet', 'PluginResNet', 'TranslationModel', 'gated_stages']
+__all__ = ['CIFARResNet', 'PluginResNet', 'ResNetP3DA', 'TranslationModel', 'gated_stages']
 
-with suppress(ImportError, AssertionError):  # no mmaction2, or one that refuses the installed mmcv: images go on
-    from .p3d import ResNetP3DA  # noqa: F401
+with optional(MODELS, 'mmpretrain', 'CIFARResNet', 'PluginResNet'):
+    from .cifar_resnet import CIFARResNet
+    from .resnet import PluginResNet
+
+with optional(MODELS, 'mmaction', 'ResNetP3DA'):
+    from .p3d import ResNetP3DA

@@ -2,7 +2,7 @@
 
 import functools
 
-from .extras import import_extra
+from ...extras import import_extra
 
 
 def tokenise(line: str, language: str, lowercase: bool) -> str:

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from ...extras import import_extra
 from ...models.translation import Vocabulary
 from ...registry import TASK_UTILS
-from .extras import import_extra
 from .moses import detokenise, tokenise
 
 SETTINGS = 'corpus.json'
