@@ -19,7 +19,7 @@ from torch import nn
 from mmcgc import CGConv1d, CGConv2d, CGConv3d
 from mmcgc.datasets.cifar_batches import dump_batch, load_batch
 from mmcgc.engine.convert_checkpoint import load_state
-from mmcgc.layers.gate import CHOICES
+from mmcgc.layers.gate_options import CHOICES
 from mmcgc.ops import COMBINES, context_gated_conv
 
 LAYERS = {1: CGConv1d, 2: CGConv2d, 3: CGConv3d}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmcgc.extras import import_extra
 from mmcgc.layers import ContextGate
-from mmcgc.layers.gate import GROUP_SIZE
+from mmcgc.layers.gate_options import GROUP_SIZE
 
 SELayer = import_extra('mmpretrain.models.utils').SELayer
 _COUNTED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.ReLU, nn.AdaptiveAvgPool2d, nn.MaxPool2d, ContextGate)
