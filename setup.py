@@ -19,6 +19,7 @@ INSTALL = [
     'mmpretrain>=1.2.0,<1.3',
     'numpy>=1.24',
     'scikit-learn>=1.3',
+    'scipy>=1.9',
     'setuptools>=77.0.3,<80.9',  # mmengine imports pkg_resources: later releases warn on every call, then lack it
     'torch>=2.6',
     'torchvision>=0.21',
@@ -27,6 +28,7 @@ ANALYSIS = ['fvcore>=0.1.5.post20221221', 'grad-cam>=1.3.7,<1.5', 'tensorboard>=
 TEXT = ['num2words>=0.5.13', 'sacrebleu>=2.3', 'sacremoses>=0.1', 'subword-nmt>=0.3.8']
 EXPORT = ['onnx>=1.16', 'onnxruntime>=1.18', 'onnxscript>=0.3']
 TESTS = ANALYSIS + TEXT + EXPORT + [
+    'av>=14,<20',  # makes odd video files, and tells how they play
     'hypothesis>=6.100',
     'packaging>=23',
     'pytest>=8,<10',
@@ -62,6 +64,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10,<3.14',
     packages=find_packages(include=['mmcgc', 'mmcgc.*']),
+    package_data={'mmcgc': ['weights/*']},
     install_requires=INSTALL,
     extras_require={'analysis': ANALYSIS, 'text': TEXT, 'export': EXPORT, 'tests': TESTS, 'dev': DEV},
     cmdclass={'build_py': BuildWithMim},

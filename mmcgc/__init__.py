@@ -1,9 +1,11 @@
 """Context-Gated Convolution for OpenMMLab."""
 
-from . import compat
+from . import compat, library_counts, library_names
 from .version import __version__
 
 compat.apply()
+library_names.register()
+library_counts.register()
 
 from .layers import CGConv1d, CGConv2d, CGConv3d, ContextGate, convert_to_cgc  # noqa: E402
 

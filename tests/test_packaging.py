@@ -183,6 +183,14 @@ class TestInstalled:
                        'model.backbone.depth=8', cwd=tmp_path)
         assert 'accuracy/top1' in out and (tmp_path / 'run/epoch_1.pth').is_file()
 
+    def test_its_configs_are_found_by_name(self, site, tmp_path):
+        (tmp_path / 'own.py').write_text("_base_ = 'mmcgc::quickstart/cgc-resnet20_1xb32-10e_digits.py'\n")
+        code = ('import mmcgc, mmengine\n'
+                'from mmengine import hub\n'
+                "print(mmengine.Config.fromfile('own.py').model.backbone.depth)\n"
+                "print(type(hub.get_model('mmcgc::quickstart/cgc-resnet20_1xb32-10e_digits.py')).__name__)\n")
+        assert self.run(site, '-c', code, cwd=tmp_path).splitlines()[:2] == ['20', 'ImageClassifier']
+
 
 class TestRequirements:
     environments = {
@@ -256,4 +264,4 @@ class TestModelIndex:
             assert model['In Collection'] in collections
             assert (ROOT / model['Config']).is_file() and Path(model['Config']).stem == model['Name']
         for collection in collections.values():
-            assert (ROOT / collection['README']).is_file()
+            assert (ROOT / collection['README']).is_file() and collection['Metadata']['Task']

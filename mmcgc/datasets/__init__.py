@@ -10,7 +10,8 @@ from .translation import ParallelText
 __all__ = ['CIFAR10', 'Digits', 'Imagenette', 'ParallelText']
 
 if find_spec('mmaction'):  # left out where decord, which it needs, has no wheel
+    from .decode_once import DecodeOnce
     from .moving_digits import MovingDigits
     from .video import RawframeDataset, VideoDataset
 
-    __all__ += ['MovingDigits', 'RawframeDataset', 'VideoDataset']
+    __all__ += ['DecodeOnce', 'MovingDigits', 'RawframeDataset', 'VideoDataset']

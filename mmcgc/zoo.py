@@ -1,0 +1,91 @@
+"""The models that mmcgc has a config for, by name, and the weights that ship with some of them."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.fileio import load
+from mmengine.runner.checkpoint import CheckpointLoader
+
+PACKAGE = Path(__file__).resolve().parent
+WEIGHTS = PACKAGE / 'weights'
+SCHEME = 'mmcgc://'
+
+
+def root() -> Path:
+    """The folder of ``configs``, ``tools`` and ``model-index.yml``: in a wheel ``mmcgc/.mim``, else the checkout."""
+    mim = PACKAGE / '.mim'
+    return mim if mim.is_dir() else PACKAGE.parent
+
+
+@lru_cache(maxsize=1)
+def models() -> dict[str, dict[str, Any]]:
+    """What the metafiles say of every model, by name.
+
+    ``Config`` is an absolute path, ``Weights`` an address or None, ``Task`` that of the model's collection.
+    """
+    found = {}
+    for path in load(str(root() / 'model-index.yml'))['Import']:
+        metafile = load(str(root() / path))
+        tasks = {collection['Name']: collection['Metadata']['Task'] for collection in metafile['Collections']}
+        for model in metafile['Models']:
+            own = dict(Config=str(root() / model['Config']), Task=tasks[model['In Collection']])
+            found[model['Name']] = {'Weights': None, **model, **own}
+    return found
+
+
+def config_path(name: str) -> str:
+    """The absolute path of the config ``name``, as in ``mmcgc::name``: a path below ``configs``.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+    """
+    path = root() / 'configs' / name
+    if not path.is_file():
+        raise FileNotFoundError(f'mmcgc has no config {name!r}; `python -m mmcgc configs` lists those that it has')
+    return str(path)
+
+
+def weights_path(address: str, folder: Path | None = None) -> Path:
+    """The file of weights that ``address`` (``mmcgc://NAME``) stands for, found whole.
+
+    Args:
+        address: As ``Weights`` in a metafile has it.
+        folder: Of the weights and of their ``SHA256SUMS``, which is what ``sha256sum`` prints; by default the folder
+            that ships with the package.
+
+    Raises:
+        FileNotFoundError: No such weights ship with this version.
+        ValueError: The file is not the one that was published.
+    """
+    folder = folder or WEIGHTS
+    name, sums = address.removeprefix(SCHEME), folder / 'SHA256SUMS'
+    lines = sums.read_text(encoding='utf-8').splitlines() if sums.is_file() else []
+    known = {file: digest for digest, file in (line.split(maxsplit=1) for line in lines)}
+    path = folder / name
+    if name not in known or not path.is_file():
+        raise FileNotFoundError(
+            f'{address}: no such weights ship with this mmcgc; it has {", ".join(sorted(known)) or "none"}'
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != known[name]:
+        raise ValueError(
+            f'{path} is damaged or was replaced: its SHA256 is {digest}, expected {known[name]}; install mmcgc anew'
+        )
+    return path
+
+
+@CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)
+def load_weights(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Load ``mmcgc://NAME`` wherever MMEngine takes a checkpoint: ``load_from``, ``init_cfg``, ``load_checkpoint``."""
+    path = weights_path(filename)
+    if path.suffix != '.safetensors':
+        return torch.load(path, map_location=map_location, weights_only=True)
+    from safetensors.torch import load_file
+
+    state = load_file(path)
+    return state if map_location is None else {key: value.to(map_location) for key, value in state.items()}

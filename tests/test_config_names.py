@@ -1,0 +1,28 @@
+"""configs/README.md explains the names of all leaves."""
+
+import re
+
+import pytest
+from helpers import ROOT
+
+LEAVES = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
+NAME = re.compile(
+    r'(?P<network>[a-z0-9]+(-[a-z0-9]+)*)'
+    r'(_(?P<backbone>(imagenet-pretrained-)?r\d+))?'
+    r'_(?P<batch>\d+x[bt]\d+k?)(-(?P<clips>\d+x\d+x\d+))?(-(?P<length>\d+(e|k)))?'
+    r'_(?P<data>[a-z0-9]+(-[a-z0-9]+)*)')
+
+
+@pytest.mark.parametrize('leaf', LEAVES, ids=lambda path: path.stem)
+def test_a_name_follows_the_grammar(leaf):
+    assert NAME.fullmatch(leaf.stem)
+
+
+@pytest.mark.parametrize('leaf', LEAVES, ids=lambda path: path.stem)
+def test_its_folder_is_in_the_index(leaf):
+    page = (ROOT / 'configs/README.md').read_text(encoding='utf-8')
+    assert f']({leaf.parent.relative_to(ROOT / "configs").as_posix()})' in page
+
+
+def test_another_order_is_noticed():
+    assert NAME.fullmatch('resnet50_in1k_8xb32') is None and NAME.fullmatch('ResNet50_8xb32_in1k') is None
