@@ -71,7 +71,7 @@ def last_checkpoints(work_dir: str | Path, count: int) -> list[Path]:
         match = re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name)
         if match:
             found[int(match[1])] = path
-    latest = latest_checkpoint(work_dir)
+    latest = latest_checkpoint(work_dir) if Path(work_dir, 'last_checkpoint').is_file() else None
     last = re.fullmatch(r'(iter|epoch)_(\d+)\.pth', Path(latest).name) if latest else None
     written = CheckpointRecord(work_dir).steps
     left_out = [number for number, path in found.items() if last and number > int(last[2]) or
