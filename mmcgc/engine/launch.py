@@ -22,6 +22,7 @@ from .clips import ClipsHook
 from .cost import CostHook
 from .distributed import prepare_cpu_distributed
 from .each_sample_once import EachSampleOnceHook
+from .gate_report import report_gates
 from .loss_guard import LossGuardHook
 from .position_seed import PositionSeedHook
 from .safe_checkpoint import latest_checkpoint
@@ -191,6 +192,7 @@ def build_runner(cfg: Config, exact: bool) -> Runner:
             raise
         raise ValueError(f'unknown layer in the model: {"; ".join(_unknown_layers(cfg.model))}') from error
     widen_action_scores()
+    report_gates(runner.model, cfg.model)
     runner.register_hook(CheckpointMatchHook(exact))
     runner.register_hook(EachSampleOnceHook())
     runner.register_hook(VocabularyMatchHook(exact))
