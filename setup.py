@@ -34,11 +34,12 @@ VIDEO = IMAGE + [
     f'opencv-contrib-python=={OPENCV}; {DECORD}',
 ]
 # grad-cam 1.5 brings a second OpenCV
-ANALYSIS = ['fvcore>=0.1.5.post20221221', 'grad-cam>=1.3.7,<1.5', 'matplotlib>=3.5', 'tensorboard>=2.12']
+ANALYSIS = ['fvcore>=0.1.5.post20221221', 'grad-cam>=1.3.7,<1.5', 'matplotlib>=3.5', 'scipy>=1.9', 'tensorboard>=2.12']
 TEXT = ['num2words>=0.5.13', 'sacrebleu>=2.3', 'safetensors>=0.4', 'sacremoses>=0.1', 'subword-nmt>=0.3.8']
 EXPORT = ['onnx>=1.16', 'onnxruntime>=1.18', 'onnxscript>=0.3']
 ALL = VIDEO + ANALYSIS + TEXT + EXPORT
 TESTS = ALL + [
+    'av>=14,<20',  # makes odd video files, and tells how they play
     'hypothesis>=6.100',
     'packaging>=23',
     'pytest>=8,<10',

@@ -8,31 +8,18 @@ import functools
 import importlib.machinery
 import importlib.util
 import os
-import pickle
-import re
 import sys
 import warnings
-import zipfile
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer, print_log
-from mmengine.optim import OneCycleParamScheduler
-from mmengine.runner import checkpoint
-from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import digit_version
 
+from . import checkpoint_contents
+from .checkpoint_guard import guard_checkpoint_loading, load_addresses_safely
 from .extras import MMCV
 
-_METHODS = {  # what MMEngine's own checkpoints fetch with getattr: statistics, and the curve of a one-cycle schedule
-    HistoryBuffer: ('min', 'max', 'current', 'mean'),
-    OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
-}
-_NUMPY_DTYPES = {type(np.dtype(code)) for code in '?bBhHiIlLqQefdSU'}  # plain numbers and text
-_REFUSED = re.compile(  # what torch's restricted unpickler says of anything that it will not look up, call or build
-    r'(?:GLOBAL|unrecognized function|`add_safe_globals`,? but got) (.+?)(?: was not | whose module |$)', re.M)
 _libraries: list[torch.library.Library] = []  # an operator's schema lives as long as the Library object that defined it
 
 
@@ -43,7 +30,7 @@ def apply() -> None:
     stub_missing_drn()
     leave_multimodal_out()
     define_torchvision_schemas()
-    allow_own_checkpoints()
+    checkpoint_contents.allow()
     load_addresses_safely()
     guard_checkpoint_loading()
 
@@ -143,51 +130,6 @@ def _loads_native_library(folder: str) -> bool:
     return True
 
 
-def allow_own_checkpoints() -> None:
-    """Let ``torch.load(weights_only=True)`` read the checkpoints that MMEngine writes.
-
-    HistoryBuffer and the one-cycle scheduler pickle methods of theirs through ``getattr``, which itself would let a
-    checkpoint reach any attribute.  Its name is answered by a function that knows these methods and refuses all else.
-    https://github.com/open-mmlab/mmengine/issues/1655; may go when MMEngine's checkpoints hold tensors and plain data.
-    """
-    reconstruct, scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
-    torch.serialization.add_safe_globals([
-        *_METHODS,
-        (_known_method, 'builtins.getattr'),
-        (_plain_dtype, 'numpy.dtype'),
-        np.ndarray,
-        *_NUMPY_DTYPES,
-        *((function, f'numpy.{core}.multiarray.{function.__name__}')
-          for core in ('core', '_core') for function in (reconstruct, scalar)),
-    ])
-
-
-def _known_method(owner, name):
-    """``getattr(owner, name)`` for the methods in ``_METHODS``; UnpicklingError for anything else."""
-    if not any(owner is known and name in names for known, names in _METHODS.items()):
-        raise pickle.UnpicklingError(f'refused GLOBAL builtins.getattr with {owner!r}, {name!r}')
-    return getattr(owner, name)
-
-
-def _plain_dtype(code, *_):
-    """A new ``np.dtype(code)`` of numbers or text; records and objects would pass for other containers."""
-    dtype = np.dtype(code, copy=True)
-    if type(dtype) not in _NUMPY_DTYPES:
-        raise pickle.UnpicklingError(f'refused GLOBAL numpy.dtype with {code!r}')
-    return dtype
-
-
-def load_addresses_safely() -> None:
-    """Load checkpoints from an address (``https://``, ``torchvision://``, ``open-mmlab://``) as safely as from a file.
-
-    MMEngine leaves them to ``torch.hub.load_state_dict_from_url``, which runs the code in them: its ``weights_only`` is
-    off by default, unlike that of ``torch.load`` since torch 2.6.  Source: ``load_from_http`` of mmengine 0.10.7; may
-    go when it asks for ``weights_only`` there.
-    """
-    if not isinstance(checkpoint.load_url, functools.partial):
-        checkpoint.load_url = functools.partial(checkpoint.load_url, weights_only=True)
-
-
 def widen_action_scores() -> None:
     """Cast the class scores of mmaction2's heads to float32: it turns them into NumPy arrays, which know no bfloat16.
 
@@ -207,71 +149,3 @@ def _with_wide_scores(method):
         return method(self, cls_scores.float(), *args, **kwargs)
 
     return wrapper
-
-
-def guard_checkpoint_loading() -> None:
-    """Make every scheme of MMEngine's CheckpointLoader refuse, with a clear error, what is no plain checkpoint.
-
-    Refuses a file whose checksums do not fit too: torch writes them, but does not look at them when it reads.
-
-    Also drops ``meta['config']``, which ``Runner.resume`` would run as Python; MMEngine itself writes ``meta['cfg']``,
-    which is not run.  Source: ``Runner.resume`` of mmengine 0.10.7 (``Config.fromstring``); may go when it is removed
-    there.
-    """
-    load = CheckpointLoader.load_checkpoint.__func__
-    if hasattr(load, '__wrapped__'):
-        return
-
-    @functools.wraps(load)
-    def load_checkpoint(cls, filename, map_location=None, logger='current'):
-        if filename is None:
-            raise ValueError('no checkpoint was named: with pretrained=None, ResNetTSM of mmaction2 and the like also '
-                             'need pretrained2d=False')
-        _check_sums(os.path.expanduser(filename))
-        try:
-            loaded = load(cls, filename, map_location, logger)
-        except Exception as error:
-            raise _explain(filename, error) from None
-        if not isinstance(loaded, dict):
-            raise ValueError(f'{filename} is no checkpoint: it holds a {type(loaded).__name__}, expected a dict')
-        # Only what Python looks up on the type: an OrderedDict from a file may carry a `get` or `pop` of its own.
-        if 'meta' in loaded:
-            meta = loaded['meta']
-            if not isinstance(meta, dict):
-                raise ValueError(f"{filename} is no checkpoint: its 'meta' is a {type(meta).__name__}, expected a dict")
-            if 'config' in meta:
-                print_log(f"ignored meta['config'] of {filename}: MMEngine would run it as Python", logger)
-            loaded['meta'] = {key: meta[key] for key in meta if key != 'config'}
-        return loaded
-
-    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
-
-
-def _check_sums(path: str) -> None:
-    """ValueError where what is in a zip does not fit its checksums; all else is left to ``torch.load``."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except Exception:  # an address, the old format, or no checkpoint at all
-        return
-    if damaged is not None:
-        raise ValueError(f'{path} ({os.path.getsize(path)} bytes) is damaged: {damaged} does not fit its checksum. '
-                         'Take an earlier checkpoint, or copy the file anew')
-
-
-def _explain(filename: str, error: Exception) -> Exception:
-    """The error to raise instead of ``error``, or ``error`` itself where it speaks of something else."""
-    text = str(error)
-    refused = _REFUSED.search(text)
-    if refused:
-        return pickle.UnpicklingError(
-            f'{filename} asks for {refused[1]}, which is neither a tensor nor plain data and could run code: '
-            'nothing was loaded. If you trust its origin, re-save only its tensors with the library that wrote it: '
-            "torch.save({'state_dict': model.state_dict()}, ...)")
-    path = os.path.expanduser(filename)
-    about_the_device = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or 'deserialize object on' in text
-    if about_the_device or isinstance(error, PermissionError) or not os.path.isfile(path):
-        return error
-    reason = text.splitlines()[-1] if text else type(error).__name__
-    size = os.path.getsize(path)
-    return ValueError(f'{filename} ({size} bytes) is truncated or no checkpoint of torch.save: {reason}')

@@ -50,4 +50,5 @@ def exportable(model: nn.Module) -> nn.Module:
             module.backend = 'portable'
     if isinstance(model, TranslationModel):
         return _Encoder(model)
-    return _Recogniser(model) if hasattr(model, 'cls_head') else model
+    names = {kind.__name__ for kind in type(model).__mro__}  # mmaction2 need not be installed
+    return _Recogniser(model) if 'BaseRecognizer' in names else model

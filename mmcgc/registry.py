@@ -14,6 +14,7 @@ def _child(name: str, *locations: str) -> Registry:
 
 MODELS = _child('MODELS', 'mmcgc.models')
 DATASETS = _child('DATASETS', 'mmcgc.datasets')
+TRANSFORMS = _child('TRANSFORMS', 'mmcgc.datasets')
 HOOKS = _child('HOOKS', 'mmcgc.engine')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'mmcgc.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'mmcgc.engine')

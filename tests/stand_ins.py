@@ -74,7 +74,8 @@ def sthv1_labels(folder: Path) -> Path:
                                  for name, text in lines.items()})
 
 
-def sthv1_frames(folder: Path, frame: bytes = b'jpeg') -> Path:
+def sthv1_frames(folder: Path, frame: bytes | None = None) -> Path:
+    frame = frame or picture(3, size=(16, 24))
     return write_folder(folder, {f'{i}/{number:05d}.jpg': frame for i, count in STHV1_FRAMES.items()
                                  for number in range(1, count + 1)})
 
@@ -88,6 +89,13 @@ def parallel_text(folder: Path, valid: str = 'valid', test: str = 'test') -> Pat
         for language, words in dict(de=GERMAN, en=ENGLISH).items():
             lines = [' '.join(words[i] for i in pair).capitalize() + '.\n' for pair in pairs]
             (folder / f'{split}.{language}').write_text(''.join(lines), encoding='utf-8')
+    return folder
+
+
+def tokenised_text(folder: Path) -> Path:
+    """The same, tokenised and lower-cased."""
+    for path in parallel_text(folder).iterdir():
+        path.write_text(path.read_text(encoding='utf-8').replace('.\n', ' .\n').lower(), encoding='utf-8')
     return folder
 
 

@@ -84,7 +84,7 @@ def test_what_getattr_gives_cannot_be_called(tmp_path):
     assert load(io.BytesIO(b'\x80\x02' + mean + b'.')) is HistoryBuffer.mean
     path = tmp_path / 'evil.pth'
     path.write_bytes(b'\x80\x02' + mean + b')R.')
-    with pytest.raises(pickle.UnpicklingError, match=r'asks for <function HistoryBuffer\.mean'):
+    with pytest.raises(pickle.UnpicklingError, match='bare pickle.*is refused.*nothing was loaded'):
         CheckpointLoader.load_checkpoint(str(path))
 
 

@@ -10,9 +10,11 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
+from odd_videos import HEIGHT, ODD, WIDTH
 
 from mmcgc.datasets.clip_writer import write_clip
 from mmcgc.datasets.moving_digits import DIRECTIONS
+from mmcgc.datasets.played_frames import play
 from mmcgc.engine.demo import classify_video
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -119,3 +121,14 @@ def test_the_command(files, run_tool):
     assert done.stdout.splitlines()[-2:] == expected
     failed = run_tool('demo_video.py', CONFIG, files / 'weights.pth', files / 'none.mp4', check=False)
     assert failed.returncode == 1 and failed.stderr.splitlines()[-1].startswith('error: no video')
+
+
+@pytest.mark.parametrize('name', ['h264.ts', 'trimmed.mp4', 'open groups.mp4', 'turned right.mp4'])
+def test_the_annotated_video_has_the_frames_that_play(files, tmp_path, name):
+    odd = next(odd for odd in ODD if odd.name == name)
+    odd.make(tmp_path / name)
+    classify(files, video=tmp_path / name, out=str(tmp_path / 'out.mp4'))
+    written = list(play(tmp_path / 'out.mp4'))
+    assert len(written) == len(odd.plays)
+    upright = (HEIGHT, WIDTH) if 'turned' not in name else (WIDTH, HEIGHT)
+    assert written[0].shape[0] / written[0].shape[1] == pytest.approx(upright[0] / upright[1])

@@ -48,6 +48,8 @@ REPLACED = {  # what stands for something else on the pages, and what is not at 
     r'/usr/bin/time -v ': '',
     r'--device cuda': '--device cpu',
     r' --cuda-graphs': '',
+    r'(compare\.py .*--seeds 0) 1( 2)?': r'\1',
+    r' --draw-only': '',  # the runs may be absent
     r'(python -m pytest .*test_triton_)': r'TRITON_INTERPRET=1 \1',
     r'(NNODES=.* )MASTER_ADDR=\S+ (.*) 8\b': r'\1MASTER_ADDR=127.0.0.1 \2 1',
     r'(dist_\w+\.sh .*) (8|N)\b': r'\1 2',
@@ -68,7 +70,7 @@ OPTIONS = {  # few samples, small networks, no download: options of the configs,
     r'imagenet/|my_config': f'{FEW(2)} train_dataloader.batch_size=1',
     r'resnet50_1xb64\S+_imagenette': FEW(2),
     'sthv1': f'{FEW(2)} train_dataloader.batch_size=1 model.backbone.pretrained=None',
-    'tsm': 'model.backbone.pretrained2d=False',
+    r'tsm\S*_(imagenet|r18_)': 'model.backbone.pretrained2d=False',
     'p3d': 'test_dataloader.dataset.pipeline.0.num_clips=1',
     'translation/|number-words': 'train_cfg.max_iters=10 train_cfg.val_interval=10 model.search.beam=1 '
                                  'default_hooks.checkpoint.interval=1 default_hooks.checkpoint.save_optimizer=False',
@@ -76,7 +78,8 @@ OPTIONS = {  # few samples, small networks, no download: options of the configs,
 FROM_CONFIGS = object()
 
 SHORT = {  # what is appended to a command; the first pattern counts, and a command without one fails
-    r'(train|test)\.(py|sh)|analyze_gates|show_gates|show_grad_cam|demo_video': FROM_CONFIGS,
+    r'(train|test)\.(py|sh)|tools/compare|analyze_gates|plot_kernels_history|show_(gates|grad_cam)|demo_video':
+        FROM_CONFIGS,
     'kill_and_resume': '--kills 2 --cfg-options model.backbone.depth=8',
     '-m pytest': '-n 0 --collect-only',  # the tests cannot run themselves
     'make_camera_motion': '--train-clips 8 --val-clips 8',
@@ -175,7 +178,7 @@ STAND_INS = {
     'cifar-10-python.tar.gz': cifar_archive,
     'imagenette2-160.tgz': lambda path: stand_ins.write_tar(path, stand_ins.imagenette_files(size=(80, 96))),
     'de-en.tgz': archive_of(stand_ins.iwslt_folder, 'w:gz'),
-    'iwslt14.tokenized.de-en.tar.xz': archive_of(stand_ins.parallel_text, 'w:xz'),
+    'iwslt14.tokenized.de-en.tar.xz': archive_of(stand_ins.tokenised_text, 'w:xz'),
     'path/to/multi30k': lambda path: stand_ins.parallel_text(path, valid='val', test='test_2016_flickr'),
     'data/imagenet': imagenet,
     'my_pictures/': photographs,
@@ -222,7 +225,7 @@ def shortened(command: str) -> str:
     if addition is not FROM_CONFIGS:
         return f'{command} {addition}'
     options = [text for pattern, text in OPTIONS.items() if re.search(pattern, command)]
-    if 'train' in match[0] and 'max_iters' not in ' '.join(options):
+    if re.search('train|compare', match[0]) and 'max_iters' not in ' '.join(options):
         options.append(f'train_cfg.max_epochs={last_epoch(output(command))}')
     return f'{command} --cfg-options {" ".join(options)}'
 

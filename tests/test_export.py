@@ -102,6 +102,25 @@ def test_torch_export_with_any_batch(network):
     assert_close(program.module()(sample(5)), expected, tolerance=1e-4)
 
 
+def test_torch_export_with_pictures_of_any_size():
+    model, _ = image()
+    height, width = (torch.export.Dim(name, min=8, max=64) for name in ('height', 'width'))
+    for network in (exportable(model), model):  # by slices, and by our operator
+        program = torch.export.export(network, (floats(3, 20, 16)(2),), dynamic_shapes=({2: height, 3: width},))
+        for size in ((16, 16), (33, 25)):
+            pictures = floats(3, *size)(2)
+            assert_close(program.module()(pictures), model(pictures), tolerance=1e-4)
+
+
+def test_a_network_that_happens_to_have_a_head_of_that_name():
+    """Only mmaction2's recognisers are called as such."""
+    network = nn.Sequential(CGConv2d(3, 4, 3))
+    network.cls_head = nn.Flatten()
+    sample = floats(3, 9, 7)(2)
+    settled(network)
+    assert_close(exportable(network)(sample), network(sample))
+
+
 def test_onnx_with_any_batch(network, tmp_path):
     onnxruntime = onnx_runtime()
     model, sample, expected = network

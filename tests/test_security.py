@@ -213,7 +213,7 @@ class TestArchives:
 
     def test_a_corpus_is_read_in_memory(self, tmp_path):
         source = archive(tmp_path / 'evil.tar', ('../../train.de', b'ein\n'), ('passwd', '/etc/passwd'))
-        files = TextFiles(source)
+        files = TextFiles(source, 'train.de')
         assert files.lines('train.de') == ['ein'] and 'passwd' not in files
         assert os.listdir(tmp_path) == ['evil.tar']
 

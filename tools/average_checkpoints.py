@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from mmcgc.command_line import plain_errors
 from mmcgc.engine.average import average_checkpoints, last_checkpoints
 
 
@@ -16,14 +17,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         paths = [Path(source) for source in args.source]
         if len(paths) == 1 and paths[0].is_dir():
             paths = last_checkpoints(paths[0], args.last)
         out = args.out or paths[-1].parent / 'average.pth'
         average_checkpoints(paths, out)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
     print(f'{out} is the average of {", ".join(path.name for path in paths)}')
 
 

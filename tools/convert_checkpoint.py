@@ -3,6 +3,8 @@
 import argparse
 import pickle
 
+from mmengine.config import DictAction
+
 from mmcgc.engine.checkpoint_layouts import LAYOUTS
 from mmcgc.engine.convert_checkpoint import convert_checkpoint
 
@@ -16,8 +18,10 @@ def parse_args() -> argparse.Namespace:
     keys.add_argument('--config', help="write the keys of this config's model (TSM's shifted ones too), and check the "
                       'shapes: a path, or e.g. mmaction::recognition/tsm/NAME.py')
     parser.add_argument('--preserve-function', action='store_true',
-                        help='plain to gated, with --config: make gates of 1/2 and double the weights, so that the '
-                        'outputs stay the same')
+                        help="plain to gated, with a --config whose gates have init='preserve': write the gates too, "
+                        'as they start, so that the outputs stay the same')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='changes to the config, such as model.backbone.conv_cfg.gate.init=preserve')
     parser.add_argument('--no-head', dest='head', action='store_false', help='leave the classifier out')
     return parser.parse_args()
 

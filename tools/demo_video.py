@@ -4,6 +4,7 @@ import argparse
 
 from mmengine.config import DictAction
 
+from mmcgc.command_line import plain_errors
 from mmcgc.engine.demo import classify_video
 
 
@@ -23,10 +24,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         classes = classify_video(**vars(args))
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
     for name, probability in classes:
         print(f'{probability:7.2%}  {name}')
     if args.out:

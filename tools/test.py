@@ -5,6 +5,7 @@ import os
 
 from mmengine.config import DictAction
 
+from mmcgc.command_line import plain_errors
 from mmcgc.engine import launch
 
 
@@ -33,7 +34,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = vars(parse_args())
     os.environ.setdefault('LOCAL_RANK', str(args.pop('local_rank')))
-    launch.test(**args)
+    with plain_errors():
+        launch.test(**args)
 
 
 if __name__ == '__main__':

@@ -4,7 +4,9 @@ import argparse
 import sys
 from contextlib import ExitStack
 
+from mmcgc.command_line import plain_errors
 from mmcgc.engine.translate import Translator
+from mmcgc.plain_text import decode_lines
 from mmcgc.whole_file import whole_file
 
 
@@ -29,24 +31,23 @@ def main() -> None:
     args = parse_args()
     search = {name: value for name, value in dict(beam=args.beam, length_penalty=args.length_penalty).items()
               if value is not None}
-    for stream in (sys.stdin, sys.stdout):
-        stream.reconfigure(encoding='utf-8', errors='replace', newline='\n')
-    try:
-        with ExitStack() as files:
-            source = [args.text] if args.text is not None else sys.stdin
-            if args.input:
-                source = files.enter_context(open(args.input, encoding='utf-8', errors='replace', newline='\n'))
-            out = sys.stdout
-            if args.output:
-                inputs = [path for path in (args.config, args.checkpoint, args.input) if path]
-                part = files.enter_context(whole_file(args.output, inputs))
-                out = files.enter_context(open(part, 'w', encoding='utf-8', newline='\n'))
-            translator = Translator(args.config, args.checkpoint, args.device, args.max_length, args.max_tokens,
-                                    args.buffer, search)
-            for line in translator.translate(source):
-                print(line, file=out, flush=True)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
+    sys.stdout.reconfigure(encoding='utf-8', errors='replace', newline='\n')
+    with plain_errors(), ExitStack() as files:
+        if args.text is not None:
+            source = decode_lines([args.text.encode(errors='surrogateescape')], '--text')
+        elif args.input is not None:
+            source = decode_lines(files.enter_context(open(args.input, 'rb')), args.input)
+        else:
+            source = decode_lines(sys.stdin.buffer, 'standard input')
+        out = sys.stdout
+        if args.output:
+            inputs = [path for path in (args.config, args.checkpoint, args.input) if path]
+            part = files.enter_context(whole_file(args.output, inputs))
+            out = files.enter_context(open(part, 'w', encoding='utf-8', newline='\n'))
+        translator = Translator(args.config, args.checkpoint, args.device, args.max_length, args.max_tokens,
+                                args.buffer, search)
+        for line in translator.translate(source):
+            print(line, file=out, flush=True)
     print(translator.report(), file=sys.stderr)
 
 

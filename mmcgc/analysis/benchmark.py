@@ -18,6 +18,8 @@ from mmengine.config import Config
 from mmengine.utils import get_git_hash
 from torch import Tensor, nn
 
+from mmcgc.layers import gated_layers
+
 from .network import build_network, input_shape
 from .peak_memory import keep_memory, now, peak_bytes
 from .rivals import RIVALS, CondConv, rival_backends
@@ -76,7 +78,7 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
         keep_memory()
     torch.manual_seed(0)
     network, sample = _network(Config.fromfile(config), batch, size)
-    if not _gated(network):
+    if not gated_layers(network):
         raise ValueError(f"no layer of {config} has a gate: give one with conv_cfg=dict(type='CGConv')")
     cases = _layers(network, sample, batch) if by_layer else [('network', 1, network, (sample,))]
     setting = dict(device=_device_name(device), threads=torch.get_num_threads(), batch=batch,
@@ -126,10 +128,6 @@ def _network(cfg: Config, batch: int, size: Sequence[int] | None) -> tuple[nn.Mo
     return build_network(cfg), torch.randn(batch, *input_shape(cfg, size)[1:])
 
 
-def _gated(module: nn.Module) -> list[nn.Module]:
-    return [m for m in module.modules() if isinstance(getattr(m, 'gate', None), nn.Module)]
-
-
 def _layers(network: nn.Module, sample: Tensor, batch: int) -> list[tuple[str, int, nn.Module, tuple[Tensor, ...]]]:
     """(name of the first, how many, layer, inputs) of every gated layer, those alike once.
 
@@ -142,7 +140,7 @@ def _layers(network: nn.Module, sample: Tensor, batch: int) -> list[tuple[str, i
         layers, *_ = found.setdefault((repr(layer), shape, needed), ([], shape, needed))
         layers.append(layer)
 
-    handles = [layer.register_forward_pre_hook(keep) for layer in _gated(network)]
+    handles = [layer.register_forward_pre_hook(keep) for layer in gated_layers(network).values()]
     network(sample[:1])
     for handle in handles:
         handle.remove()
@@ -155,7 +153,7 @@ def _variants(module: nn.Module, arms: Sequence[str], inputs: tuple[Tensor, ...]
     variants = {}
     for arm in arms:
         copied = copy.deepcopy(module)
-        layers = _gated(copied)
+        layers = list(gated_layers(copied).values())
         if arm == 'condconv':
             if importlib.util.find_spec('timm') is None or any(not isinstance(layer, nn.Conv2d) for layer in layers):
                 continue

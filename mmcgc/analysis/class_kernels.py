@@ -9,14 +9,16 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from mmcgc.layers import GatedConv
 from mmcgc.ops import gate_values
 
 from .gated_layers import layer_weight, recorded_terms
 from .trained import Trained
 
 IMAGES_AT_ONCE = 64
+_NEUTRAL = {'sum': 0.0, 'product': 1.0, 'sigmoid_product': float('inf')}  # a term that changes nothing
 
 
 @dataclass
@@ -58,7 +60,7 @@ class ClassKernels:
 
 
 def measure_class_kernels(
-    trained: Trained, loader: Iterable[dict], name: str, layer: nn.Module, budget: int = 2**28
+    trained: Trained, loader: Iterable[dict], name: str, layer: GatedConv, budget: int = 2**28
 ) -> ClassKernels:
     """Run a data set through a network and measure the modulated kernels of one of its layers.
 
@@ -83,14 +85,14 @@ def measure_class_kernels(
 
 
 @torch.no_grad()
-def _write_terms(trained: Trained, loader, name: str, layer: nn.Module, file: BinaryIO) -> tuple[np.ndarray, tuple]:
+def _write_terms(trained: Trained, loader, name: str, layer: GatedConv, file: BinaryIO) -> tuple[np.ndarray, tuple]:
     labels, shape = [], ()
     with recorded_terms({name: layer}) as terms:
         for batch in loader:
             inputs = trained.model.data_preprocessor(batch, False)
             trained.model(**inputs)
             labels += [int(sample.gt_label.item()) for sample in inputs['data_samples']]
-            both = torch.cat([t.flatten(2) for t in terms.pop(name) if t is not None], 1)  # (B * R, C + O, n)
+            both = joined_terms(layer, *terms.pop(name))  # (B * R, C + O, n)
             both = both.unflatten(0, (len(inputs['data_samples']), -1))  # (B, R, C + O, n)
             file.write(both.float().cpu().numpy().tobytes())
             shape = tuple(both.shape[1:])
@@ -98,9 +100,19 @@ def _write_terms(trained: Trained, loader, name: str, layer: nn.Module, file: Bi
     return np.array(labels), shape
 
 
+def joined_terms(layer: GatedConv, gate_in: Tensor | None, gate_out: Tensor | None) -> Tensor:
+    """Both terms in one tensor, (B, C + O, n), for :func:`class_kernels`; a term that is None is filled in."""
+    given = gate_out if gate_in is None else gate_in
+    both = (gate_in, layer.in_channels), (gate_out, layer.out_channels)
+    neutral = _NEUTRAL[layer.gate_combine]
+    full = [given.new_full((len(given), channels, *given.shape[2:]), neutral) if term is None else term
+            for term, channels in both]  # fmt: skip
+    return torch.cat(full, 1).flatten(2)
+
+
 @torch.no_grad()
 def class_kernels(
-    terms: np.ndarray, labels: Sequence[int], layer: nn.Module, class_name=str, budget: int = 2**28
+    terms: np.ndarray, labels: Sequence[int], layer: GatedConv, class_name=str, budget: int = 2**28
 ) -> ClassKernels:
     """Distances between the class centres of the modulated kernels, and within the classes (paper, A.4).
 
@@ -111,9 +123,8 @@ def class_kernels(
     are one number an image, K^2 for the pairs, the K centres in single precision, and a block of ``budget`` bytes.
 
     Args:
-        terms: (N, R, C + O, n), for each image the terms G1 and G2 of the layer's gate, joined (one of them, where the
-            other is switched off).  R > 1 where a sample has several kernels, as a clip has one for each frame: they
-            count as one long kernel.
+        terms: (N, R, C + O, n), for each image the terms G1 and G2 of the layer's gate, joined.  R > 1 where a sample
+            has several kernels, as a clip has one for each frame: they count as one long kernel.
         labels: N classes.
         layer: the gated convolution.
         class_name: of a label.
@@ -153,7 +164,7 @@ def class_kernels(
     return ClassKernels(names, counts, centres, between.sqrt().numpy(), intra)
 
 
-def _blocks(layer: nn.Module, weight: Tensor, bytes_each: int, budget: int) -> list[slice]:
+def _blocks(layer: GatedConv, weight: Tensor, bytes_each: int, budget: int) -> list[slice]:
     """Output channels such that one element a kernel costs ``bytes_each`` and a block at most ``budget``."""
     outputs = weight.shape[0]
     size = budget // (bytes_each * weight[0].numel()) if layer.groups == 1 else outputs
@@ -161,15 +172,12 @@ def _blocks(layer: nn.Module, weight: Tensor, bytes_each: int, budget: int) -> l
     return [slice(i, min(i + size, outputs)) for i in range(0, outputs, size)]
 
 
-def _kernels(terms: np.ndarray, layer: nn.Module, weight: Tensor, block: slice) -> Tensor:
+def _kernels(terms: np.ndarray, layer: GatedConv, weight: Tensor, block: slice) -> Tensor:
     """The modulated kernels of some images, output channels of ``block``: (B, R, o, C / groups, *K)."""
-    gate, (batch, rows) = layer.gate, terms.shape[:2]
-    joined = torch.from_numpy(terms).to(weight.device).flatten(0, 1).unflatten(2, gate.kernel_size)  # (B R, C + O, *K)
-    inputs = layer.in_channels if gate.branches != 'out' else 0
-    gate_in = joined[:, :inputs] if inputs else None
-    gate_out = joined[:, inputs:][:, block] if gate.branches != 'in' else None
-    gates = gate_values(gate_in, gate_out, block.stop - block.start, layer.groups, gate.combine)
-    return (weight[block] * gates).unflatten(0, (batch, rows))
+    joined = torch.from_numpy(terms).to(weight.device).flatten(0, 1).unflatten(2, weight.shape[2:])  # (B R, C + O, *K)
+    gate_in, gate_out = joined[:, : layer.in_channels], joined[:, layer.in_channels :][:, block]
+    gates = layer.gate_gain * gate_values(gate_in, gate_out, block.stop - block.start, layer.groups, layer.gate_combine)
+    return (weight[block] * gates).unflatten(0, terms.shape[:2])
 
 
 def _pairwise_squares(points: Tensor) -> Tensor:

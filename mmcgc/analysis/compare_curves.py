@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from ..engine.curves import CURVES
 from ..whole_file import check_outputs, whole_file
 from .figures import COLOURS, check_picture, save
-from .run_logs import RunLog, read_run
+from .run_logs import RunLog, first_metric, read_run
 
 LINES = ('-', '--', '-.', ':')
 FIELDS = ('network', 'quantity', 'unit', 'step', 'runs', 'mean', 'std')
@@ -46,7 +46,7 @@ def compare_curves(networks: Sequence[Sequence[str]], out: str, metric: str | No
             raise ValueError(f'{name} has no run; give a name and then work directories')
     logs = {name: [read_run(run) for run in runs] for name, *runs in networks}
     every = [log for runs in logs.values() for log in runs]
-    metric = metric or next((name for name in every[0].validation if name not in ('step', 'time', 'data_time')), '')
+    metric = metric or first_metric(every[0])
     for log in every:
         if metric not in log.validation:
             known = ', '.join(name for name in log.validation if name not in ('step', 'time', 'data_time'))

@@ -20,13 +20,13 @@ from mmengine.analysis import jit_handles
 from mmengine.analysis.jit_analysis import JitModelAnalysis
 from torch import nn
 
-from mmcgc.layers import ContextGate
+from mmcgc.layers import ContextGate, GatedConv, gated_layers
 from mmcgc.library_counts import OPERATORS, gated_conv
 
 from .network import build_network, input_shape
 from .tables import markdown_table
 
-PARTS = ('pooling', 'context encoding', 'channel interacting', 'gate decoding', 'gating the kernel')
+PARTS = ('pooling', 'context encoding', 'channel interacting', 'gate decoding', 'other gates', 'gating the kernel')
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def describe(config: str, size: Sequence[int] | None = None) -> str:
         ('the gates', found.gate_parameters, gates),
     ]
     table = [[name, f'{parameters:,}', f'{count:,}'] for name, parameters, count in lines]
-    table += [[f'  {part}', '', f'{count:,}'] for part, count in found.gates.items() if gates]
+    table += [[f'  {part}', '', f'{count:,}'] for part, count in found.gates.items() if count]
     text = f'{config}, input {tuple(shape)}\n\n' + markdown_table(['', 'parameters', 'multiply-adds'], table, (1, 2))
     if found.uncounted:
         text += f'\n\nNot counted, for want of a formula: {", ".join(found.uncounted)}'
@@ -86,19 +86,23 @@ def gate_multiply_adds(gate: ContextGate, shape: Sequence[int]) -> Counter:
 def analyse(model: nn.Module, inputs: torch.Tensor) -> Complexity:
     """Count a network on one batch; the model is called as it is, so put it in eval mode first.
 
-    MMEngine's analyser counts the operators of the traced network.  The gates' networks are left out of the trace (a
-    ResNet-110 has 109) and counted by :func:`gate_multiply_adds`.
+    MMEngine's analyser counts the operators of the traced network.  The networks of :class:`ContextGate` are left out
+    of the trace (a ResNet-110 has 109) and counted by :func:`gate_multiply_adds`; other gates are traced as they are.
     """
-    gates = [module for module in model.modules() if isinstance(module, ContextGate)]
+    layers = gated_layers(model, GatedConv)
+    gates = [layer.gate for layer in layers.values()]
+    known = [gate for gate in gates if type(gate).forward is ContextGate.forward]
+    others = [f'{name}.gate'.lstrip('.') for name, layer in layers.items() if layer.gate not in known]
     shares = Counter()
     analyser = JitModelAnalysis(model, (inputs,)).set_op_handle(**_HANDLES)
     analyser.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    with _counted_only(gates, shares), torch.no_grad():
+    with _counted_only(known, shares), torch.no_grad():
         operators = analyser.by_operator()
+        shares['other gates'] = sum(analyser.by_module()[name] for name in others)
     shares['gating the kernel'] = operators.pop('gate_product', 0)
     return Complexity(
         parameters=sum(p.numel() for p in model.parameters()),
-        multiply_adds=int(sum(operators.values()) + sum(shares.values())),
+        multiply_adds=int(sum(operators.values()) + sum(shares.values()) - shares['other gates']),
         gate_parameters=sum(p.numel() for gate in gates for p in gate.parameters()),
         gates={part: int(shares[part]) for part in PARTS},
         uncounted=tuple(sorted(name for name in analyser.unsupported_ops() if not name.startswith('aten::'))),

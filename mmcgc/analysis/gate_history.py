@@ -16,7 +16,7 @@ from .run_logs import LOGS, read_run
 TITLES = {
     'mean': 'mean gate',
     'spread': 'spread of the gates\n(standard deviation)',
-    'saturated': 'share within 0.05\nof 0 or 1',
+    'saturated': 'share within 5%\nof shut or open',
     'over_samples': 'change over samples\n(standard deviation)',
     'over_frames': 'change over the frames\nof a clip (s.d.)',
 }
@@ -54,7 +54,9 @@ def draw_gate_history(run: str, out: str) -> str:
             axes.plot(*zip(*sorted(figures[name][layer].items()), strict=True), color=colours(i), marker='.', lw=1)
         axes.set(title=TITLES[name], xlabel='iteration')
         axes.title.set_fontsize(10)
-        axes.set_ylim(bottom=0, top=1 if name == 'mean' else None)
+        axes.set_ylim(bottom=0)
+        if name == 'mean':
+            axes.set_ylim(top=max(1, axes.get_ylim()[1]))
         axes.grid(alpha=0.3)
         axes.spines[['top', 'right']].set_visible(False)
     bar = figure.colorbar(ScalarMappable(Normalize(0, len(layers) - 1), colours), ax=panels, label='gated layer')

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from mmcgc.layers import GatedConv
+
 from .figures import DIVERGING, SEQUENTIAL, check_picture, save, tiles
 from .gated_layers import layer_gates, pick_layers, recorded_terms
 from .samples import dataset_samples, read_samples
@@ -44,7 +46,7 @@ def show_gates(config: str, checkpoint: str, out: str, paths: Sequence[str] = ()
     picked = pick_layers(trained.model, layers)
     inputs = read_samples(trained, paths) if paths else dataset_samples(trained, samples)
     rows = [row for sample in inputs for row in _rows(trained, sample, picked)]
-    save(_draw(rows, list(picked), channels), out)
+    save(_draw(rows, picked, channels), out)
     changes = ', '.join(f'{name} {_change(rows, name):.3g}' for name in picked)
     what = 'frame' if trained.is_video else 'picture'
     return (f'Gates of {trained.name} for {len(rows)} {what}{"s" * (len(rows) != 1)}; mean absolute difference from '
@@ -78,11 +80,12 @@ def _change(rows: list[Row], name: str) -> float:
     return float(np.mean([np.abs(gate - first).mean() for gate in others])) if others else 0.0
 
 
-def _draw(rows: list[Row], layers: list[str], channels: int) -> Figure:
+def _draw(rows: list[Row], layers: dict[str, GatedConv], channels: int) -> Figure:
     """A row for each input: the picture, then for each layer its gates and their difference from the first row's."""
     shown = {name: [tiles(gates[name], channels) for *_, gates in rows] for name in layers}
     differences = [picture - shown[name][0] for name in layers for picture in shown[name][1:]]
     limit = max(np.nanmax(np.abs(picture)) for picture in differences) if differences else 1.0
+    most = max(layer.gate_gain for layer in layers.values())
     ratios = [1] + [shape[1] / shape[0] for name in layers for shape in 2 * [shown[name][0].shape]]
     figure = Figure(figsize=(2 * sum(ratios) + 1.8, 2.5 * len(rows) + 0.9), layout='constrained')
     axes = figure.subplots(len(rows), len(ratios), squeeze=False, width_ratios=ratios)
@@ -93,7 +96,7 @@ def _draw(rows: list[Row], layers: list[str], channels: int) -> Figure:
         axes[row, 0].set_xlabel(title, fontsize=8)
         for i, name in enumerate(layers):
             value, change = axes[row, 1 + 2 * i : 3 + 2 * i]
-            gates = value.imshow(shown[name][row], cmap=SEQUENTIAL, vmin=0, vmax=1, interpolation='nearest')
+            gates = value.imshow(shown[name][row], cmap=SEQUENTIAL, vmin=0, vmax=most, interpolation='nearest')
             if row == 0:
                 value.set_title(f'{name}\ngates', fontsize=9)
                 change.set_axis_off()
@@ -105,7 +108,7 @@ def _draw(rows: list[Row], layers: list[str], channels: int) -> Figure:
     figure.supxlabel('input channels to the right, output channels downwards; each tile is the gate of one kernel',
                      fontsize=9)
     bar = dict(ax=axes, aspect=25, fraction=0.04, pad=0.02)
-    figure.colorbar(gates, label='gate (0 shut, 1 open)', **bar)
+    figure.colorbar(gates, label=f'gate (0 shut, {most} open)', **bar)
     if differences:
         figure.colorbar(changed, label='difference of gates', **bar)
     return figure

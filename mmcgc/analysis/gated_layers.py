@@ -8,22 +8,17 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mmcgc.layers import ContextGate
+from mmcgc.layers import GatedConv, gated_layers
 from mmcgc.ops import gate_values
 
 
-def gated_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The gated convolutions by name, in the network's order."""
-    return {name: m for name, m in model.named_modules() if isinstance(getattr(m, 'gate', None), ContextGate)}
-
-
-def pick_layers(model: nn.Module, names: Sequence[str] = ()) -> dict[str, nn.Module]:
+def pick_layers(model: nn.Module, names: Sequence[str] = ()) -> dict[str, GatedConv]:
     """The gated convolutions of these names; the last one if there are none.
 
     Raises:
         ValueError: the network has no gate, or no gated layer of that name; the message lists those that there are.
     """
-    layers = gated_layers(model)
+    layers = gated_layers(model, GatedConv)
     if not layers:
         raise ValueError("the network has no gated layer; its config needs conv_cfg=dict(type='CGConv')")
     for name in names:
@@ -33,7 +28,7 @@ def pick_layers(model: nn.Module, names: Sequence[str] = ()) -> dict[str, nn.Mod
 
 
 @contextmanager
-def recorded_terms(layers: dict[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor | None, Tensor | None]]]:
+def recorded_terms(layers: dict[str, GatedConv]) -> Iterator[dict[str, tuple[Tensor | None, Tensor | None]]]:
     """While it lasts, the terms of Eq. 1 of every forward pass: by layer, G1 (B, C, *K) and G2 (B, O, *K), or None.
 
     A layer that runs several times in a pass, as for clips in parts, has its batches joined.  What is there stays
@@ -55,11 +50,11 @@ def recorded_terms(layers: dict[str, nn.Module]) -> Iterator[dict[str, tuple[Ten
             handle.remove()
 
 
-def layer_gates(layer: nn.Module, gate_in: Tensor | None, gate_out: Tensor | None) -> Tensor:
-    """The gates from their terms: (B, O, C / groups, *K)."""
-    return gate_values(gate_in, gate_out, layer.out_channels, layer.groups, layer.gate.combine)
+def layer_gates(layer: GatedConv, gate_in: Tensor | None, gate_out: Tensor | None) -> Tensor:
+    """The gates from their terms, from 0 to the layer's gain: (B, O, C / groups, *K)."""
+    return layer.gate_gain * gate_values(gate_in, gate_out, layer.out_channels, layer.groups, layer.gate_combine)
 
 
-def layer_weight(layer: nn.Module) -> Tensor:
+def layer_weight(layer: GatedConv) -> Tensor:
     """The kernel that the gates multiply, (O, C / groups, *K): without the axis of time where each frame has a gate."""
-    return layer.weight.detach().reshape(*layer.weight.shape[:2], *layer.gate.kernel_size)
+    return layer.weight.detach().reshape(*layer.weight.shape[:2], *layer.gated_kernel)

@@ -12,7 +12,8 @@ import torch
 from mmengine.utils.dl_utils import is_norm
 from torch import Tensor, nn
 
-from .gated_layers import gated_layers
+from mmcgc.layers import ContextGate, GatedConv, gated_layers
+
 from .samples import Sample
 from .trained import Trained
 
@@ -22,8 +23,8 @@ class Look:
     """What one network makes of one sample.
 
     Attributes:
-        maps: by place ('before', 'context' where the layer is gated, 'after'), (M, h, w) from 0 to 1, the share of the
-            highest value of all M; M is 1 for a picture, for a clip the number of frames that the place has.
+        maps: by place ('before', 'context' where a ContextGate pools it, 'after'), (M, h, w) from 0 to 1, the share of
+            the highest value of all M; M is 1 for a picture, for a clip the number of frames that the place has.
         label: the class that the network predicts.
         score: its probability.
         target: the class whose evidence the maps show.
@@ -45,7 +46,7 @@ def pick_convolution(model: nn.Module, name: str | None = None) -> tuple[str, nn
              if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and math.prod(m.kernel_size) > 1}
     if not known:
         raise ValueError('the network has no convolution larger than 1x1')
-    name = name or list(gated_layers(model) or known)[-1]
+    name = name or list(gated_layers(model, GatedConv) or known)[-1]
     if name not in known:
         raise ValueError(f'no convolution {name!r} larger than 1x1; there are {", ".join(known)}')
     return name, known[name]
@@ -132,7 +133,7 @@ def _tapped(model: nn.Module, layer: nn.Module) -> Iterator[dict[str, Tensor]]:
 
     handles = [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
     handles += [m.register_forward_hook(after) for m in model.modules() if is_norm(m) or _is_activation(m)]
-    if getattr(layer, 'gate', None) is not None:
+    if isinstance(getattr(layer, 'gate', None), ContextGate):
         handles.append(layer.gate.context_encoding.register_forward_pre_hook(context))
     try:
         yield taps

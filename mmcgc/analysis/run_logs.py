@@ -29,6 +29,8 @@ class RunLog:
 def read_run(work_dir: str) -> RunLog:
     """Read the logs of a run and of those that resumed it: what a later one logged again replaces the earlier.
 
+    A last line without its end, which a killed run leaves, does not count.
+
     Raises:
         FileNotFoundError: no log is there.
         ValueError: a log is damaged.
@@ -39,7 +41,7 @@ def read_run(work_dir: str) -> RunLog:
                                 'among its vis_backends')
     training, validation = {}, {}
     for file in files:
-        new = [_parse(line, file) for line in file.read_text().splitlines()]
+        new = [_parse(line, file) for line in file.read_text().split('\n')[:-1]]
         for old, records in zip((training, validation), _split(new), strict=True):
             first = min((step for step, _ in records), default=float('inf'))
             for values in old.values():
@@ -50,6 +52,11 @@ def read_run(work_dir: str) -> RunLog:
                     old.setdefault(name, {})[step] = value
     by_epoch = 'epoch' in training
     return RunLog(Path(work_dir).name, training, validation, by_epoch)
+
+
+def first_metric(log: RunLog) -> str:
+    """The name of the first metric of the validation; empty where there was none."""
+    return next((name for name in log.validation if name not in ('step', 'time', 'data_time')), '')
 
 
 def _parse(line: str, file: Path) -> dict:

@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, DefaultScope
 
+from ..datasets.pictures import check_picture
 from ..engine.clips import check_clips
 from ..engine.demo import from_video_file
 from .network import input_shape
@@ -85,24 +86,24 @@ def _file_pipeline(trained: Trained) -> list[dict]:
 
 def _from_file(trained: Trained, pipeline: Compose, file: Path) -> Sample:
     try:
-        packed = pipeline(_open_video(file) if trained.is_video else _open_image(file, trained))
+        packed = _from_video(pipeline, file) if trained.is_video else pipeline(_open_image(file, trained))
     except Exception as error:
         raise ValueError(f'cannot read {file}: {error}; mend it or leave it out') from error
     return _sample(trained, file.stem, packed)
 
 
 def _open_image(file: Path, trained: Trained) -> dict:
+    check_picture(file.read_bytes())
     image = mmcv.imread(str(file), channel_order='bgr' if _swaps(trained) else 'rgb')  # (H, W, 3)
     if image is None:
         raise ValueError('it is no picture that OpenCV can decode')
     return dict(img=image, img_path=str(file), img_shape=image.shape[:2], ori_shape=image.shape[:2])
 
 
-def _open_video(file: Path) -> dict:
-    from ..datasets.video import check_complete  # needs mmaction2, and images go without it
+def _from_video(pipeline: Compose, file: Path) -> dict:
+    from ..datasets.loading import load  # needs mmaction2, and images go without it
 
-    check_complete(str(file))
-    return dict(filename=str(file), label=-1, start_index=0, modality='RGB')
+    return load(pipeline.transforms, dict(filename=str(file), label=-1, start_index=0, modality='RGB'))
 
 
 def dataset_samples(trained: Trained, number: int) -> list[Sample]:

@@ -9,10 +9,10 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
-from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from ..engine.initial_weights import initialise
 from ..engine.launch import load_config
 from ..engine.load_weights import class_names, load_weights
 from .network import build_network
@@ -96,7 +96,7 @@ def load_trained(config: str, checkpoint: str | None, device: str | None = None,
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = build_network(cfg)
         if checkpoint is None:
-            _initialise(model)
+            initialise(model)
         meta = load_weights(model, checkpoint, config) if checkpoint else {}
         loader = cfg.get('val_dataloader') or cfg.get('test_dataloader') or {}
         names = class_names(loader.get('dataset') or {}, meta)
@@ -104,17 +104,6 @@ def load_trained(config: str, checkpoint: str | None, device: str | None = None,
         if getattr(module, 'inplace', False):
             module.inplace = False
     return Trained(Path(config).stem.split('_')[0], cfg, model.to(_device(device)), names)
-
-
-def _initialise(model: nn.Module) -> None:
-    """Random weights as training starts with them, without MMEngine's report on every parameter."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel('WARNING')
-    try:
-        model.init_weights()
-    finally:
-        logger.setLevel(level)
 
 
 def _device(name: str | None) -> str:

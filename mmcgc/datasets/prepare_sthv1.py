@@ -2,14 +2,20 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
+import numpy as np
 from mmengine.utils import track_iter_progress
 
 from ..whole_file import check_outputs, whole_file, write_whole_files
-from .video import check_complete
+from .containers import check_complete
+from .pictures import check_picture
+from .played_frames import count_frames
 
 SPLITS = {'train': 'train', 'val': 'validation', 'test': 'test'}  # ours and the official file's
 CLASSES = 174
@@ -17,18 +23,40 @@ CLASSES = 174
 LEFT_RIGHT = [(2, 4), (30, 41), (52, 66)]
 VIDEO_SUFFIXES = ('.mp4', '.webm', '.avi', '.mkv')
 SHOWN = 5
+_CHECKED = 'every file, version 1,'  # what the memory of a run says of itself; the result of other checks is not used
+_FRAME = re.compile(r'(|[^.].*?)(\d+)(\.(?:jpe?g|png|webp|bmp))', re.IGNORECASE)
+
+
+class Clip(NamedTuple):
+    """What is known of a clip that was found whole.
+
+    Attributes:
+        entry: Its line in the annotation list, but for the label.
+        template: How its frames are named, as ``filename_tmpl`` of ``RawframeDataset``; empty for a video.
+        first: The number of its first frame.
+    """
+    entry: str
+    template: str = ''
+    first: int = 0
+
+
+CONFIGS_EXPECT = '{:05}.jpg', 1  # template and first frame
 
 
 def prepare_sthv1(labels: str | Path, source: str | Path, out: str | Path, kind: str = 'rawframes',
                   skip_broken: bool = False) -> dict[str, int]:
     """Check every clip and write ``sthv1_{train,val,test}_list_{kind}.txt`` and ``label_map.txt``.
 
-    Folders that were found complete are remembered in ``out``, so that a second run looks only at the others.  What is
-    missing is listed, with the reason, in ``sthv1_{kind}_broken.txt``.
+    Every file is read: each frame must be a whole picture that can be decoded, and each video is decoded to its end.
+    Clips that were found whole are remembered in ``out``, so that a second run looks only at the others.  What is
+    missing or broken is listed, with the reason, in ``sthv1_{kind}_broken.txt``.
+
+    Frames may be numbered from 0 or from 1, with any number of digits and any prefix, if all folders do it alike.
+    Where it is not as the configs expect, :func:`options_file` names the options with which they read the folders.
 
     Args:
         labels: The folder of ``something-something-v1-{labels,train,validation,test}.csv``; test may be absent.
-        source: The folder with a folder of frames, ``00001.jpg`` and on, for each id; for videos, a file for each id.
+        source: The folder with a folder of frames for each id; for videos, with a file for each id.
         out: The folder to write to, ``data/sthv1`` for the configs; ``out/{kind}`` becomes a link to ``source``.
         kind: ``'rawframes'`` or ``'videos'``.
         skip_broken: Write the lists without the clips that are missing or broken, instead of raising an error.
@@ -53,6 +81,7 @@ def prepare_sthv1(labels: str | Path, source: str | Path, out: str | Path, kind:
     _link(out / kind, source)
 
     found, broken = _check_all([i for split in splits.values() for i in split], source, kind, out / f'.checked_{kind}')
+    template, first = _common_names(found, broken)
     report = out / f'sthv1_{kind}_broken.txt'
     with whole_file(report) as part:
         part.write_text(''.join(f'{i} {reason}\n' for i, reason in broken.items()))
@@ -61,11 +90,21 @@ def prepare_sthv1(labels: str | Path, source: str | Path, out: str | Path, kind:
         raise ValueError(f'{len(broken)} of {len(found) + len(broken)} clips are missing or broken in {source} ({some}'
                          f'{"; ..." if len(broken) > SHOWN else ""}), all of them in {report}. Unpack them again and '
                          'run this once more, which then looks at these alone, or leave them out with --skip-broken')
-    lists = {split: [' '.join([found[i], *([] if label is None else [str(label)])])
+    options = options_file(out, kind)
+    options.unlink(missing_ok=True)
+    lists = {split: [' '.join([found[i].entry, *([] if label is None else [str(label)])])
                      for i, label in members.items() if i in found] for split, members in splits.items()}
     files = {'label_map.txt': classes, **{f'sthv1_{split}_list_{kind}.txt': lines for split, lines in lists.items()}}
+    if kind == 'rawframes' and (template, first) != CONFIGS_EXPECT:
+        files[options.name] = [f'{loader}_dataloader.dataset.{option}' for loader in ('train', 'val', 'test')
+                               for option in (f'filename_tmpl={template}', f'start_index={first}')]
     write_whole_files(out, ((name, ''.join(f'{line}\n' for line in lines)) for name, lines in files.items()))
     return {split: len(lines) for split, lines in lists.items()}
+
+
+def options_file(out: str | Path, kind: str) -> Path:
+    """Where the options stand, one a line, that ``--cfg-options`` needs; there is none where the configs fit as is."""
+    return Path(out) / f'sthv1_{kind}_options.txt'
 
 
 def read_classes(path: Path) -> list[str]:
@@ -122,54 +161,101 @@ def _link(link: Path, source: Path) -> None:
         raise ValueError(f'{link} is there already and is not {source}: remove it, or give another --out')
 
 
-def _check_all(ids: list[str], source: Path, kind: str, memory: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The entry of every complete clip, and the reason for every other; ``memory`` keeps the former."""
-    found = dict(_remembered(memory, source))
-    found = {i: found[i] for i in ids if i in found}
+def _check_all(ids: list[str], source: Path, kind: str, memory: Path) -> tuple[dict[str, Clip], dict[str, str]]:
+    """What is known of every whole clip, and the reason for every other; ``memory`` keeps the former."""
+    known = dict(_remembered(memory, source))
+    found = {i: known[i] for i in ids if i in known}
     broken = {}
     left = [i for i in ids if i not in found]
-    with memory.open('w') as file, ThreadPoolExecutor(8) as pool:
-        file.write(f'{source.resolve()}\n' + ''.join(f'{entry}\n' for entry in found.values()))
+    with memory.open('w', buffering=1) as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # a line at a time
+        file.write(f'{_CHECKED} {source.resolve()}\n' + ''.join(_memo(i, clip) for i, clip in found.items()))
         checks = pool.map(lambda i: _try(_CHECKS[kind], source, i), left)
-        for i, (entry, reason) in zip(left, track_iter_progress((checks, len(left))), strict=True):
-            if reason:
+        for i, (clip, reason) in zip(left, track_iter_progress((checks, len(left))), strict=True):
+            if clip is None:
                 broken[i] = reason
             else:
-                found[i] = entry
-                file.write(f'{entry}\n')
+                found[i] = clip
+                file.write(_memo(i, clip))
     return found, broken
 
 
-def _remembered(memory: Path, source: Path) -> Iterator[tuple[str, str]]:
+def _memo(i: str, clip: Clip) -> str:
+    return '\t'.join([i, clip.entry, clip.template, str(clip.first)]) + '\n'
+
+
+def _remembered(memory: Path, source: Path) -> Iterator[tuple[str, Clip]]:
     lines = memory.read_text().splitlines(keepends=True) if memory.is_file() else []
-    if lines and lines[0].strip() == str(source.resolve()):
+    if lines and lines[0].strip() == f'{_CHECKED} {source.resolve()}':
         for line in lines[1:]:
             if line.endswith('\n'):  # else the last run was killed while it wrote
-                yield re.split(r'[ .]', line)[0], line.strip()
+                i, entry, template, first = line.rstrip('\n').split('\t')
+                yield i, Clip(entry, template, int(first))
 
 
-def _try(check: Callable[[Path, str], str], source: Path, i: str) -> tuple[str, str]:
+def _try(check: Callable[[Path, str], Clip], source: Path, i: str) -> tuple[Clip | None, str]:
     try:
         return check(source, i), ''
     except (OSError, ValueError) as error:
-        return '', error.strerror if isinstance(error, OSError) else str(error)
+        return None, error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
-def _check_frames(source: Path, i: str) -> str:
-    numbers = sorted(int(name[:5]) for name in os.listdir(source / i) if re.fullmatch(r'\d{5}\.jpg', name))
-    if len(numbers) < 2:
-        raise ValueError(f'{len(numbers)} frames')
-    gaps = sorted(set(range(1, numbers[-1] + 1)) - set(numbers))
+def _common_names(found: dict[str, Clip], broken: dict[str, str]) -> tuple[str, int]:
+    """How the frames of most clips are named and numbered; the other clips go from ``found`` to ``broken``."""
+    ways = Counter((clip.template, clip.first) for clip in found.values())
+    if not ways:
+        return CONFIGS_EXPECT
+    common = ways.most_common(1)[0][0]
+    for i, clip in list(found.items()):
+        if (clip.template, clip.first) != common:
+            broken[i] = (f'its frames are named {clip.template} from {clip.first} on, those of most clips {common[0]} '
+                         f'from {common[1]} on')
+            del found[i]
+    return common
+
+
+def _check_frames(source: Path, i: str) -> Clip:
+    matches = [match for name in os.listdir(source / i) if (match := _FRAME.fullmatch(name))]
+    if len(matches) < 2:
+        raise ValueError(f'{len(matches)} frames')
+    names = sorted({(match[1], match[3]) for match in matches})
+    width = min(len(match[2]) for match in matches)
+    if len(names) > 1:
+        ways = ', '.join(f'{prefix}N{suffix}' for prefix, suffix in names)
+        raise ValueError(f'its frames are named in several ways: {ways}')
+    odd = [match[0] for match in matches if match[2] != f'{int(match[2]):0{width}}']
+    if odd:
+        raise ValueError(f'{odd[0]} and {len(odd) - 1} others have more leading zeros than the rest of its frames')
+    numbers = sorted(int(match[2]) for match in matches)
+    first = min(numbers[0], 1)
+    gaps = sorted(set(range(first, numbers[-1] + 1)) - set(numbers))
     if gaps:
-        raise ValueError(f'frame {gaps[0]:05d} and {len(gaps) - 1} others of {numbers[-1]} are missing')
-    return f'{i} {len(numbers)}'
+        total = numbers[-1] + 1 - first
+        raise ValueError(f'frame {gaps[0]:0{width}} and {len(gaps) - 1} others of {total} are missing')
+    for match in matches:
+        _check_frame(source / i / match[0])
+    prefix, suffix = (part.replace('{', '{{').replace('}', '}}') for part in names[0])
+    return Clip(f'{i} {len(numbers)}', f'{prefix}{{:0{width}}}{suffix}', first)
 
 
-def _check_video(source: Path, i: str) -> str:
+def _check_frame(path: Path) -> None:
+    data = path.read_bytes()
+    try:
+        check_picture(data)
+    except ValueError as error:
+        raise ValueError(f'{path.name}: {error}') from error
+    if cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8) is None:
+        raise ValueError(f'{path.name}: it is no picture that OpenCV can decode')
+
+
+def _check_video(source: Path, i: str) -> Clip:
     for suffix in VIDEO_SUFFIXES:
-        if (source / f'{i}{suffix}').is_file():
-            check_complete(source / f'{i}{suffix}')
-            return f'{i}{suffix}'
+        path = source / f'{i}{suffix}'
+        if path.is_file():
+            with path.open('rb') as stream:
+                check_complete(stream)
+            if (count := count_frames(path)) < 2:
+                raise ValueError(f'{count} frames')
+            return Clip(path.name)
     raise ValueError(f'no {i} with {", ".join(VIDEO_SUFFIXES)}')
 
 

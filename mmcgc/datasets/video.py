@@ -1,8 +1,6 @@
-"""mmaction2's data sets of videos and of frame folders, for collections in which some clips are broken."""
+"""mmaction2's data sets of videos and of frame folders: the frames asked for, or an error that names the clip."""
 
 import logging
-import os
-from pathlib import Path
 
 import torch
 from mmaction.datasets import RawframeDataset as _RawframeDataset
@@ -10,6 +8,7 @@ from mmaction.datasets import VideoDataset as _VideoDataset
 from mmengine.logging import print_log
 
 from ..registry import DATASETS
+from .loading import UNKNOWN, load_step
 
 _LOADING = 'mmaction.datasets.transforms.loading'
 
@@ -17,8 +16,9 @@ _LOADING = 'mmaction.datasets.transforms.loading'
 class CheckedClips:
     """Names or skips the clips that cannot be read; stands before a data set of mmaction2 among the bases.
 
+    The frames that it gives are those that decoding the file in order gives, upright (:func:`.loading.load_step`).
     Only the loading part of the pipeline (opening, sampling, decoding) is watched; errors of later transforms pass
-    unchanged.  Which clips are broken is kept in shared memory: decoding workers skip and count each clip once.
+    unchanged.  What is known of a clip is kept in shared memory: decoding workers examine, skip and count it once.
 
     Args:
         broken: What happens with a clip that cannot be read (missing, empty, truncated, too few frames): ``'raise'``
@@ -43,10 +43,12 @@ class CheckedClips:
             return
         super().full_init()
         self._flags = torch.zeros(len(self), dtype=torch.bool).share_memory_()  # (N,), the clips found broken
+        self._known = torch.full((len(self), ), UNKNOWN, dtype=torch.int32).share_memory_()  # (N,), see load_step
         self._left_out = 0
         if self.test_mode and self.broken == 'skip':
             self.get_subset_([i for i in range(len(self)) if self._load(i) is not None])
-            self._left_out, self._flags = self.skipped, self._flags[~self._flags]
+            kept = ~self._flags
+            self._left_out, self._flags, self._known = self.skipped, self._flags[kept], self._known[kept]
 
     @property
     def skipped(self) -> int:
@@ -72,10 +74,8 @@ class CheckedClips:
         sample = self.get_data_info(idx)
         name = sample.get('filename') or sample.get('frame_dir')
         try:
-            if 'filename' in sample:
-                check_complete(name)
             for transform in self.pipeline.transforms[:self._loading_steps()]:
-                sample = transform(sample)
+                sample, self._known[idx] = load_step(transform, sample, int(self._known[idx]))
                 self._check_frames(sample)
         except Exception as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -108,42 +108,3 @@ class VideoDataset(CheckedClips, _VideoDataset):
 @DATASETS.register_module()
 class RawframeDataset(CheckedClips, _RawframeDataset):
     """mmaction2's RawframeDataset with the arguments of :class:`CheckedClips`."""
-
-
-def check_complete(path: str) -> None:
-    """Raise ValueError for a local video file that is empty or shorter than its header says; others pass.
-
-    Only AVI and Matroska (MKV, WebM) are looked at: FFmpeg refuses a truncated MP4 itself, but decodes the rest of a
-    truncated Matroska file without a word, and decord 0.6.0 crashes the process on a truncated AVI.
-    """
-    file = Path(path if os.path.splitext(path)[1] else f'{path}.mp4')  # as mmaction2 completes names
-    if not file.is_file():
-        return
-    size = file.stat().st_size
-    if size == 0:
-        raise ValueError('the file is empty')
-    with file.open('rb') as stream:
-        expected = _promised_size(stream.read(256))
-    if expected is not None and size < expected:
-        raise ValueError(f'truncated: {size} bytes of {expected}')
-
-
-def _promised_size(head: bytes) -> int | None:
-    """The size of a file that its first bytes promise; None where they do not say."""
-    if head[:4] == b'RIFF':
-        return 8 + int.from_bytes(head[4:8], 'little')
-    if head[:4] != b'\x1a\x45\xdf\xa3':  # EBML, https://www.rfc-editor.org/rfc/rfc8794
-        return None
-    length, start = _ebml_size(head, 4)
-    if length is None or head[start + length:][:4] != b'\x18\x53\x80\x67':  # Segment, what follows the header
-        return None
-    length, start = _ebml_size(head, start + length + 4)
-    return None if length is None else start + length
-
-
-def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
-    """The variable-length integer at ``at`` (None: of unknown size) and where it ends."""
-    first = data[at:at + 1] or b'\0'
-    width = 9 - first[0].bit_length()
-    value = int.from_bytes(data[at:at + width], 'big') & ((1 << 7 * width) - 1)
-    return (None if value == (1 << 7 * width) - 1 or width > 8 else value), at + width

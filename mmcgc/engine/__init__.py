@@ -3,6 +3,7 @@
 from .amp import BFloat16OptimWrapper
 from .checkpoint_match import CheckpointMatchHook
 from .clips import ClipsHook, check_clips
+from .cost import CostHook
 from .cuda_graph import CUDAGraphHook
 from .curves import CurvesHook
 from .gate_statistics import GateStatisticsHook
@@ -14,7 +15,7 @@ from .resume_batches import ResumeBatchesHook
 from .safe_checkpoint import SafeCheckpointHook
 
 __all__ = [
-    'BFloat16OptimWrapper', 'CUDAGraphHook', 'CheckpointMatchHook', 'ClipsHook', 'CurvesHook', 'GateStatisticsHook',
-    'GatedTSMOptimWrapperConstructor', 'InverseSqrtLR', 'LossGuardHook', 'PositionSeedHook', 'ResumeBatchesHook',
-    'SafeCheckpointHook', 'check_clips',
+    'BFloat16OptimWrapper', 'CUDAGraphHook', 'CheckpointMatchHook', 'ClipsHook', 'CostHook', 'CurvesHook',
+    'GateStatisticsHook', 'GatedTSMOptimWrapperConstructor', 'InverseSqrtLR', 'LossGuardHook', 'PositionSeedHook',
+    'ResumeBatchesHook', 'SafeCheckpointHook', 'check_clips',
 ]

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ..whole_file import check_outputs, whole_file
+from .checkpoint_record import CheckpointRecord
+from .load_weights import check_finite
+from .safe_checkpoint import latest_checkpoint
 
 
 def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
@@ -23,7 +27,7 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
 
     Raises:
         FileNotFoundError: A checkpoint is missing.
-        ValueError: There is none, they do not hold the same weights, or ``out`` is one of them.
+        ValueError: There is none, they do not hold the same weights or hold NaN or infinity, or ``out`` is one of them.
     """
     if not paths:
         raise ValueError('no checkpoints to average')
@@ -32,6 +36,7 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
     for path in paths:
         checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
         weights = checkpoint.get('state_dict', checkpoint)
+        check_finite(weights, str(path))
         if total and {k: v.shape for k, v in total.items()} != {k: v.shape for k, v in weights.items()}:
             differing = sorted(k for k in {*total, *weights}
                                if k not in total or k not in weights or total[k].shape != weights[k].shape)
@@ -52,6 +57,9 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
 def last_checkpoints(work_dir: str | Path, count: int) -> list[Path]:
     """The last ``count`` of the checkpoints that a run left in its work directory, in the order of training.
 
+    Those of an earlier run in the same folder are left out, with a word: what comes after the one that
+    ``last_checkpoint`` names, and what the run's own note does not name.
+
     Raises:
         FileNotFoundError: There are fewer.
         ValueError: ``count`` is not positive.
@@ -63,6 +71,15 @@ def last_checkpoints(work_dir: str | Path, count: int) -> list[Path]:
         match = re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name)
         if match:
             found[int(match[1])] = path
+    latest = latest_checkpoint(work_dir)
+    last = re.fullmatch(r'(iter|epoch)_(\d+)\.pth', Path(latest).name) if latest else None
+    written = CheckpointRecord(work_dir).steps
+    left_out = [number for number, path in found.items() if last and number > int(last[2]) or
+                last and path.name.partition('_')[0] != last[1] or written and path.name not in written]
+    if left_out:
+        print_log(f'{work_dir} also holds checkpoints of another run than that of last_checkpoint, which are left out: '
+                  f'{", ".join(found[number].name for number in sorted(left_out))}', logger='current')
+    found = {number: path for number, path in found.items() if number not in left_out}
     if len(found) < count:
         raise FileNotFoundError(f'{work_dir} has {len(found)} checkpoints (iter_*.pth or epoch_*.pth), fewer than '
                                 f'{count}: lower the number, or raise max_keep_ckpts of the CheckpointHook')

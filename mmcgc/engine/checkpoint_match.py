@@ -9,12 +9,14 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
+from .load_weights import check_finite
+
 _ANOTHER_LAYOUT = 'a checkpoint of another library or layout is mapped by tools/convert_checkpoint.py'
 
 
 class CheckpointMatchHook(Hook):
-    """Raises ValueError, on every rank, where a loaded checkpoint does not fit the model, or where ranks have resumed
-    from different ones, as machines do whose work directories are not on one disk.
+    """Raises ValueError, on every rank, where a loaded checkpoint does not fit the model or is not finite, or where
+    ranks have resumed from different ones, as machines do whose work directories are not on one disk.
 
     Args:
         exact (bool): Whether every key must be there with its shape (test, resume), or one matching key is enough
@@ -33,6 +35,7 @@ class CheckpointMatchHook(Hook):
         state = checkpoint.get('state_dict', checkpoint)
         missing, unexpected, misshaped = _differences(model, state)
         source = runner._load_from or 'the latest checkpoint'
+        check_finite(state, source)
         if self.exact and (missing or unexpected or misshaped):
             raise ValueError(
                 f'{source} does not fit {type(model).__name__}: {_some(missing)} missing, '

@@ -6,7 +6,7 @@ import torch
 from mmengine.hooks import Hook
 from torch import nn
 
-from ..layers import CGConv2d
+from ..layers import CGConv2d, gated_layers
 from ..registry import HOOKS
 
 
@@ -46,8 +46,7 @@ def clip_length(model: nn.Module) -> int | None:
     """
     segments = {name: module.num_segments for name, module in model.named_modules()
                 if isinstance(getattr(module, 'num_segments', None), int)}
-    gated = [name for name in segments
-             if isinstance(module := model.get_submodule(name), CGConv2d) and module.gate is not None]
+    gated = [name for name in gated_layers(model, CGConv2d) if name in segments]
     if not gated:
         return None
     frames = segments[gated[0]]

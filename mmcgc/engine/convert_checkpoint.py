@@ -12,11 +12,12 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from mmcgc.layers import ContextGate
+from mmcgc.layers import GatedConv, gated_layers
 
 from ..version import __version__
 from ..whole_file import check_outputs, whole_file
 from .checkpoint_layouts import LAYOUTS, OPENMMLAB, detect_layout, read_key, write_key
+from .load_weights import check_finite
 
 SUFFIXES = ('.pth', '.pt', '.safetensors')
 
@@ -45,7 +46,8 @@ def convert_checkpoint(source: str | Path,
                        to: str | None = None,
                        config: str | Path | None = None,
                        preserve_function: bool = False,
-                       head: bool = True) -> Conversion:
+                       head: bool = True,
+                       cfg_options: dict | None = None) -> Conversion:
     """Convert a checkpoint file; ``target`` is written only once everything has been converted.
 
     Only weights travel: the state of an optimiser or a scheduler means nothing in another layout.
@@ -57,6 +59,7 @@ def convert_checkpoint(source: str | Path,
         to: A layout of :data:`LAYOUTS`, or
         config: a config of mmcgc, or one like ``'mmaction::recognition/...'``; its model's keys are written.
         preserve_function, head: As for :func:`convert_state`.
+        cfg_options: Changes to the config, as in training.
 
     Raises:
         FileNotFoundError: If the source or the config is missing.
@@ -68,7 +71,7 @@ def convert_checkpoint(source: str | Path,
         raise ValueError(f'cannot write {str(target)!r}: expected a name ending in {", ".join(SUFFIXES)}')
     check_outputs([target], [source, *([config] if config else [])])
     state, meta = load_state(source)
-    conversion = convert_state(state, to, _build(config) if config else None, preserve_function, head)
+    conversion = convert_state(state, to, _build(config, cfg_options) if config else None, preserve_function, head)
     if to is None or to in OPENMMLAB:
         classes = {key: meta[key] for key in ('dataset_meta', ) if head and key in meta}
         record = dict(state_dict=conversion.state, meta=dict(classes, mmcgc_version=__version__))
@@ -89,9 +92,8 @@ def convert_state(state: Mapping[str, Tensor],
         state: The keys and tensors of the source, in a layout of :data:`LAYOUTS`; gates under the authors' names too.
         to: The layout to write.  One of ``to`` and ``model`` is given.
         model: The network whose keys are written; with ``preserve_function`` its parameters change.
-        preserve_function: From a plain network to the gated ``model``, whatever initialisation its gates ask for: gates
-            are made constant, 1/2, and the weights doubled to make up for it, so that the outputs stay the same; the
-            gates learn from there.
+        preserve_function: From a plain network to the gated ``model``, whose gates ask for ``init='preserve'``: they
+            are written too, as they start (1 everywhere), so that the outputs stay the same; they learn from there.
         head: Whether to carry the classifier too.
 
     Returns:
@@ -157,16 +159,18 @@ def load_state(source: str) -> tuple[dict[str, Tensor], dict]:
     if others is None or others or not state:
         held = f'what is no tensor under {", ".join(map(str, others[:4]))}' if others else 'no weights'
         raise ValueError(f'{source} holds {held}: expected a state_dict, bare or under the key state_dict or model')
+    check_finite(state, source)
     meta = checkpoint.get('meta')
     return dict(state), meta if isinstance(meta, dict) else {}
 
 
-def _build(config: str | Path) -> nn.Module:
+def _build(config: str | Path, cfg_options: dict | None = None) -> nn.Module:
     """The model of a config, the same at each call, with no weights fetched."""
     config = os.fspath(config)
     if '::' not in config and not os.path.isfile(config):
         raise FileNotFoundError(f'no config file {config!r} here ({os.getcwd()}); those of mmcgc lie under configs/')
     cfg = get_config(config) if '::' in config else Config.fromfile(config)
+    cfg.merge_from_dict(cfg_options or {})
     scope = DefaultScope.overwrite_default_scope(cfg.get('default_scope'))
     with scope, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -185,27 +189,25 @@ def _check_shapes(state: Mapping[str, Tensor], pairs: dict[str, str], model: nn.
 
 
 def _preserve(model: nn.Module, converted: dict[str, Tensor]) -> list[str]:
-    """Double the gated weights in ``converted`` and add gates of 1/2; returns the keys of the gates."""
-    gates = {name: module for name, module in model.named_modules() if isinstance(module, ContextGate)}
-    weights = [f'{name.removesuffix("gate")}weight' for name in gates]
-    if not gates:
+    """Add the gates of ``model`` to ``converted`` as they start; returns their keys."""
+    gated = gated_layers(model, GatedConv)
+    weights = [f'{name}.weight' for name in gated]
+    if not gated:
         raise ValueError('the model has no gate, so there is nothing to preserve: drop preserve_function, or give the '
                          "config of a gated network (conv_cfg=dict(type='CGConv'))")
     missing = [key for key in weights if key not in converted]
     if missing:
         raise ValueError(f'the source fills {len(weights) - len(missing)} of {len(weights)} gated convolutions, not '
                          f'{", ".join(missing[:3])}: give a config of the same depth')
-    for name, gate in gates.items():
-        if gate.combine == 'product' and not hasattr(gate, 'decode_out'):
-            raise ValueError(f'{name} could never learn from 1/2: combine="product" with shared_decoder=True multiplies'
-                             ' two zeros; choose another gate, or drop preserve_function')
-        gate.init = 'preserve'
-        gate.reset_parameters()
-    model.load_state_dict(converted, strict=False)  # with init='preserve' the layers double what they load
-    after = model.state_dict()
-    added = [key for key in after if '.gate.' in read_key(key)]
-    converted.update((key, after[key].clone()) for key in weights + added)
-    return added
+    for name, layer in gated.items():
+        if not getattr(layer.gate, 'plain_start', False):
+            raise ValueError(f'the gate of {name} does not start as the plain convolution: build it, here and in '
+                             "training, with gate=dict(init='preserve') (with the tools --cfg-options "
+                             'model.backbone.conv_cfg.gate.init=preserve), or drop preserve_function')
+        layer.gate.reset_parameters()
+    added = {key: value.clone() for key, value in model.state_dict().items() if '.gate.' in read_key(key)}
+    converted.update(added)
+    return list(added)
 
 
 def _save(record: dict, state: dict[str, Tensor], target: Path) -> None:

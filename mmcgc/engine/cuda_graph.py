@@ -9,6 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ..ops.modes import is_watched
 from ..registry import HOOKS
 
 
@@ -61,8 +62,7 @@ class _Replayed:
     def __call__(self, x: Tensor):
         if self.channels_last and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        if not (self.module.training and torch.is_grad_enabled()) or any(
-                m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in self.watched):
+        if not (self.module.training and torch.is_grad_enabled()) or any(map(is_watched, self.watched)):
             return self.forward(x)
         if self.replay is None:
             self.replay, self.key = self._capture(x), (x.shape, x.dtype)

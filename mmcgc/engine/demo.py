@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -46,7 +47,7 @@ def classify_video(config: str, checkpoint: str, video: str, top: int = 5, label
         ValueError: If the config is no video config, the checkpoint does not fit it, the video cannot be read, or a
             number or a name is out of range.
     """
-    from ..datasets.video import check_complete  # needs mmaction2, and images train without it
+    from ..datasets.loading import load  # needs mmaction2, and images train without it
 
     for path, what in ((video, 'video'), (labels, 'file of labels'), (checkpoint, 'checkpoint')):
         if path and '://' not in path and not os.path.isfile(path):
@@ -63,12 +64,13 @@ def classify_video(config: str, checkpoint: str, video: str, top: int = 5, label
     pipeline = Compose(from_video_file(cfg.test_dataloader.dataset.pipeline))
     check_clips(model, pipeline.transforms)
     try:
-        check_complete(video)
-        sample = pipeline(dict(filename=video, label=-1, start_index=0, modality='RGB'))
+        sample = load(pipeline.transforms, dict(filename=video, label=-1, start_index=0, modality='RGB'))
     except Exception as error:
         raise ValueError(f'cannot read the video {video}: {error}') from error
     with torch.no_grad():
         scores = model.test_step(pseudo_collate([sample]))[0].pred_score.cpu()  # (classes,)
+    if not scores.isfinite().all():
+        raise FloatingPointError(f'the scores of {video} are not finite, though the weights are; compute in float32')
     best = scores.topk(min(top, len(scores)))
     classes = [(_name(names, i), p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
     if out:
@@ -109,19 +111,20 @@ def annotate(video: str, out: str, lines: list[str]) -> None:
     Raises:
         ValueError: If OpenCV cannot write ``out``.
     """
-    from decord import VideoReader
+    from ..datasets.played_frames import frame_rate, play  # reading them imports mmaction2, where it is installed
 
-    reader = VideoReader(video, num_threads=1)
-    height, width = reader[0].shape[:2]
+    frames = play(video)
+    first = next(frames)
+    height, width = first.shape[:2]
     factor = max(1, _SHOWN_SIDE / min(height, width))
     size = round(width * factor / 2) * 2, round(height * factor / 2) * 2
     codec = cv2.VideoWriter_fourcc(*'mp4v')
     with whole_file(out, [video]) as part:
-        writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, codec, reader.get_avg_fps(), size)
+        writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, codec, frame_rate(video), size)
         if not writer.isOpened():
             raise ValueError(f'OpenCV {cv2.__version__} cannot write {out}: is its folder writable?')
-        for frame in reader:
-            image = cv2.resize(frame.asnumpy()[..., ::-1], size, interpolation=cv2.INTER_CUBIC)
+        for frame in chain([first], frames):
+            image = cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
             writer.write(_with_text(image, lines))
         writer.release()
 

@@ -13,7 +13,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmcgc.layers import CGLightweightConv, ContextGate
+from mmcgc.layers import Gated, gated_layers
 from mmcgc.ops.gate_statistics import gate_statistics, thin_gates
 
 from ..registry import HOOKS
@@ -52,23 +52,16 @@ class GateStatisticsHook(Hook):
         if ((runner.iter + 1) % self.interval and not last) or not is_main_process():
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        for name, module in model.named_modules():
-            if isinstance(getattr(module, 'gate', None), ContextGate):
-                look = partial(self._look_at_convolution, name, module)
-            elif isinstance(module, CGLightweightConv) and module.gate is not None:
-                look = partial(self._look_at_sentence, name)
-            else:
-                continue
-            self.handles.append(module.gate.register_forward_hook(look))
+        for name, layer in gated_layers(model).items():
+            self.handles.append(layer.gate.register_forward_hook(partial(self._look, name, layer)))
 
-    def _look_at_convolution(self, name: str, layer: nn.Module, gate: ContextGate, inputs: tuple, terms: tuple) -> None:
+    def _look(self, name: str, layer: Gated, gate: nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
         start = perf_counter()
-        self.latest[name] = gate_statistics(thin_gates(*terms, gate.combine, layer.groups), gate.num_frames)
-        self.seconds += perf_counter() - start
-
-    def _look_at_sentence(self, name: str, gate: nn.Module, inputs: tuple, gates: Tensor) -> None:
-        start = perf_counter()
-        self.latest[name] = gate_statistics(gates.detach().float())  # (B, H, k)
+        if torch.is_tensor(output):
+            gates = output.detach().float()  # (B, H, k), of a sentence
+        else:
+            gates = layer.gate_gain * thin_gates(*output, layer.gate_combine, layer.groups)
+        self.latest[name] = gate_statistics(gates, layer.gate_frames, layer.gate_gain)
         self.seconds += perf_counter() - start
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:

@@ -19,11 +19,14 @@ from ..whole_file import check_outputs, whole_file
 from .amp import enable_amp
 from .checkpoint_match import CheckpointMatchHook
 from .clips import ClipsHook
+from .cost import CostHook
 from .distributed import prepare_cpu_distributed
+from .each_sample_once import EachSampleOnceHook
 from .loss_guard import LossGuardHook
 from .position_seed import PositionSeedHook
 from .safe_checkpoint import latest_checkpoint
 from .stop import clean_stop
+from .vocabulary_match import VocabularyMatchHook
 
 
 def train(config: str, *, work_dir: str | None = None, resume: str | None = None, amp: bool = False,
@@ -79,6 +82,7 @@ def train(config: str, *, work_dir: str | None = None, resume: str | None = None
     runner.register_hook(SyncBuffersHook())  # else each rank validates with running statistics of its own
     runner.register_hook(LossGuardHook())
     runner.register_hook(PositionSeedHook())
+    runner.register_hook(CostHook())
     with clean_stop(runner):
         runner.train()
     return runner
@@ -188,6 +192,8 @@ def build_runner(cfg: Config, exact: bool) -> Runner:
         raise ValueError(f'unknown layer in the model: {"; ".join(_unknown_layers(cfg.model))}') from error
     widen_action_scores()
     runner.register_hook(CheckpointMatchHook(exact))
+    runner.register_hook(EachSampleOnceHook())
+    runner.register_hook(VocabularyMatchHook(exact))
     if not any(isinstance(hook, ClipsHook) for hook in runner.hooks):
         runner.register_hook(ClipsHook())
     return runner

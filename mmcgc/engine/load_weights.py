@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.registry import DATASETS
 from mmengine.runner import load_checkpoint
-from torch import nn
+from torch import Tensor, nn
 
 
 def load_weights(model: nn.Module, checkpoint: str, config: str) -> dict:
@@ -21,13 +22,33 @@ def load_weights(model: nn.Module, checkpoint: str, config: str) -> dict:
         MMEngine's ``meta`` of the checkpoint, which may be empty.
 
     Raises:
-        ValueError: A key is missing, unexpected or of another shape.
+        ValueError: A key is missing, unexpected or of another shape, or a weight is NaN or infinite.
     """
     try:
-        return load_checkpoint(model, checkpoint, map_location='cpu', strict=True, logger='silent').get('meta', {})
+        loaded = load_checkpoint(model, checkpoint, map_location='cpu', strict=True, logger='silent')
     except RuntimeError as error:
         raise ValueError(f'{checkpoint} does not fit the model of {config}; use the config that wrote it. '
                          f'{error}') from error
+    check_finite(model.state_dict(), checkpoint)
+    return loaded.get('meta', {})
+
+
+def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights that are no numbers; an attention mask of zeros and minus infinity is none.
+
+    Args:
+        weights: Tensors by name; what is no tensor of floating-point numbers is passed over.
+        source: Where they come from, for the error.
+
+    Raises:
+        ValueError: Names the first such tensor.
+    """
+    for name, tensor in weights.items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
+            wrong = tensor[~tensor.isfinite()]
+            if not (wrong.isneginf().all() and not tensor[tensor.isfinite()].any()):
+                raise ValueError(f'{source}: {name} is not finite: {len(wrong)} of its {tensor.numel()} values are NaN '
+                                 'or infinite; take a checkpoint from before the training broke')
 
 
 def class_names(dataset: dict, meta: dict) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from ..registry import HOOKS
 from ..whole_file import remove_parts, whole_file
+from .checkpoint_record import CheckpointRecord
 
 
 @register_backend('mmcgc.whole_files')
@@ -37,7 +38,9 @@ class SafeCheckpointHook(CheckpointHook):
     """MMEngine's CheckpointHook, which never leaves a half-written checkpoint, nor none where there was one.
 
     MMEngine writes into the file that resuming looks for, and removes the checkpoint before it writes its successor:
-    with ``max_keep_ckpts=1`` a kill or a full disk in between costs the whole training.
+    with ``max_keep_ckpts=1`` a kill or a full disk in between costs the whole training.  And a resumed run of MMEngine
+    removes whatever its checkpoint names; this one removes what the run of its own work directory has written, by the
+    note of :class:`CheckpointRecord`.
 
     Args:
         As for CheckpointHook.
@@ -49,17 +52,42 @@ class SafeCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend='mmcgc.whole_files')
 
     def before_train(self, runner: Runner) -> None:
+        info = runner.message_hub.runtime_info
+        for key in [key for key in info if key.startswith('best_ckpt') or key in ('keep_ckpt_ids', 'last_ckpt')]:
+            del info[key]
+        self.record = CheckpointRecord(runner.work_dir)
+        self.record.keep_until(runner.epoch if self.by_epoch else runner.iter)
+        steps = sorted((step, name) for name, step in self.record.steps.items())
+        info['keep_ckpt_ids'] = [step for step, name in steps if name == self.filename_tmpl.format(step)]
         super().before_train(runner)
+        for step, name in steps:
+            self._know_best(name, step)
         if is_main_process() and isinstance(self.file_backend, WholeFileBackend):
             remove_parts(self.out_dir, '.pth')  # of a run that was killed while it wrote
 
+    def _know_best(self, name: str, step: int) -> None:
+        """Take a checkpoint of the record for the best one, whose successor replaces it, if its name says so."""
+        path = self.file_backend.join_path(self.out_dir, name)
+        for key in self.key_indicators if self.save_best else ():
+            start = 'best_' if key == 'auto' else f'best_{key}_'.replace('/', '_')
+            if name.startswith(start) and name.endswith(f'_{self.filename_tmpl.format(step)}'):
+                if len(self.key_indicators) == 1:
+                    self.best_ckpt_path = path
+                else:
+                    self.best_ckpt_path_dict[key] = path
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        self.record.steps[self.filename_tmpl.format(step)] = step
         with _RemoveLast(self):
             super()._save_checkpoint_with_step(runner, step, meta)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        with _RemoveLast(self):
+        with _RemoveLast(self) as removal:
             super()._save_best_checkpoint(runner, metrics)
+            step = runner.epoch if self.by_epoch else runner.iter
+            for path in removal.current():
+                if path and path != self.last_ckpt:
+                    self.record.steps.setdefault(Path(path).name, step)
 
 
 class _RemoveLast:
@@ -68,16 +96,26 @@ class _RemoveLast:
     def __init__(self, hook: SafeCheckpointHook):
         self.hook, self.backend, self.removals = hook, hook.file_backend, []
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _RemoveLast:
         self.hook.file_backend = self
+        return self
+
+    def current(self) -> set[str | None]:
+        best = getattr(self.hook, 'best_ckpt_path_dict', {None: getattr(self.hook, 'best_ckpt_path', None)})
+        return {self.hook.last_ckpt, *best.values()}
 
     def __exit__(self, kind, *_) -> None:
         self.hook.file_backend = self.backend
-        best = getattr(self.hook, 'best_ckpt_path_dict', {None: getattr(self.hook, 'best_ckpt_path', None)})
-        current = {self.hook.last_ckpt, *best.values()}
-        for remove, path in self.removals if kind is None else ():
-            if path not in current:
-                remove(path)
+        if kind is not None:
+            return
+        current = self.current()
+        old = [(remove, path) for remove, path in self.removals if path not in current]
+        for _, path in old:
+            self.hook.record.steps.pop(Path(path).name, None)
+        if is_main_process():
+            self.hook.record.write()
+        for remove, path in old:
+            remove(path)
 
     def __getattr__(self, name: str):
         if name in ('remove', 'rmtree'):

@@ -9,17 +9,20 @@ from itertools import islice
 import torch
 from mmengine.device import get_device
 
+from ..datasets.translation.forms import is_segmented
 from ..models.translation import EOS, UNK
 from ..registry import MODELS, TASK_UTILS
 from .launch import load_config
 from .load_weights import load_weights
+from .vocabulary_match import check_fingerprints
 
 
 class Translator:
     """Translates lines as one would write them, one line for each line, in their order.
 
     An empty line stays empty.  Of a line with more than ``max_length`` tokens the first ``max_length`` are translated.
-    Words in another script become ``<unk>``.  :attr:`counts` keeps count of all three.
+    Words in another script become ``<unk>``, and pieces of words (``@@``) are read as words.  :attr:`counts` keeps
+    count of all four.
 
     Args:
         config: Path of the model's config, whose test data set names the corpus.
@@ -31,11 +34,13 @@ class Translator:
         search: Overrides of the config's ``model.search``: ``beam``, ``length_penalty``.
 
     Attributes:
-        counts: Number of ``lines``, and of those that were ``empty``, ``cut`` or ``foreign`` (mostly unknown words).
+        counts: Number of ``lines``, and of those that were ``empty``, ``cut``, ``foreign`` (mostly unknown words) or
+            ``segmented`` (in pieces of words).
 
     Raises:
         FileNotFoundError: Config, checkpoint or corpus is missing.
-        ValueError: The checkpoint does not fit the model, or a number is not positive.
+        ValueError: The checkpoint does not fit the model or belongs to another corpus, a number is not positive, or
+            the config or the device is of no use.
     """
 
     def __init__(self, config: str, checkpoint: str, device: str | None = None, max_length: int = 1024,
@@ -43,16 +48,22 @@ class Translator:
         if min(max_length, max_tokens, buffer) < 1:
             raise ValueError(f'max_length={max_length}, max_tokens={max_tokens}, buffer={buffer} must be positive')
         cfg = load_config(config, None, None, 'none')
-        self.corpus = TASK_UTILS.build(cfg.test_dataloader.dataset.corpus)
+        corpus = ((cfg.get('test_dataloader') or {}).get('dataset') or {}).get('corpus')
+        if corpus is None:
+            raise ValueError(f'{config} has no test_dataloader.dataset.corpus, so it is no config of a translation')
+        self.corpus = TASK_UTILS.build(corpus)
         cfg.model.search = dict(cfg.model.get('search', {}), **(search or {}))
         self.model = MODELS.build(cfg.model)
-        load_weights(self.model, checkpoint, config)
-        self.model.to(device or get_device()).eval()
+        check_fingerprints(load_weights(self.model, checkpoint, config), self.corpus.fingerprints(), checkpoint)
+        try:
+            self.model.to(device or get_device()).eval()
+        except (AssertionError, RuntimeError) as error:  # torch's ways of saying it
+            raise ValueError(f'the device {device!r} cannot be used: {error}') from error
         self.max_length, self.max_tokens, self.buffer = max_length, max_tokens, buffer
         self.counts: Counter[str] = Counter()
 
     def translate(self, lines: Iterable[str]) -> Iterator[str]:
-        """The translation of each line, as one would write it."""
+        """The translation of each line, as one would write it; FloatingPointError where scores are not finite."""
         lines = iter(lines)
         while chunk := list(islice(lines, self.buffer)):
             sources = [self._encode(line) for line in chunk]
@@ -68,14 +79,16 @@ class Translator:
 
     def report(self) -> str:
         """One line on what was translated and what was out of the ordinary."""
-        unusual = dict(empty='empty', cut=f'cut to {self.max_length} tokens', foreign='of mostly unknown words')
+        unusual = dict(empty='empty', cut=f'cut to {self.max_length} tokens', foreign='of mostly unknown words',
+                       segmented='in pieces of words already')
         noted = [f'{self.counts[kind]} {what}' for kind, what in unusual.items() if self.counts[kind]]
         return f'{self.counts["lines"]} lines translated' + (f', of which {", ".join(noted)}' if noted else '')
 
     def _encode(self, line: str) -> list[int]:
         ids = self.corpus.source_vocabulary.encode(self.corpus.encode(line))
-        self.counts.update(lines=1, empty=not ids, cut=len(ids) > self.max_length,
-                           foreign=2 * ids.count(UNK) > len(ids))
+        found = dict(empty=not ids, cut=len(ids) > self.max_length, foreign=2 * ids.count(UNK) > len(ids),
+                     segmented=is_segmented(line))
+        self.counts.update(['lines', *(kind for kind, is_so in found.items() if is_so)])
         return ids[:self.max_length]
 
     def _batches(self, sources: list[list[int]]) -> Iterator[list[int]]:

@@ -1,9 +1,10 @@
 """Layers over :mod:`mmcgc.ops`."""
 
 from .attention import BAM, CBAM
-from .conv import CGConv1d, CGConv2d, CGConv3d
-from .convert import convert_to_cgc
+from .conv import CGConv1d, CGConv2d, CGConv3d, GatedConv
+from .convert import conversion_plan, convert_to_cgc, describe_gates, refuse_folding
 from .gate import ContextGate
+from .gated import Gated, gated_layers
 from .light_conv import CGLightweightConv, DynamicConv, LightweightConv
 
 __all__ = [
@@ -15,6 +16,12 @@ __all__ = [
     'CGLightweightConv',
     'ContextGate',
     'DynamicConv',
+    'Gated',
+    'GatedConv',
     'LightweightConv',
+    'conversion_plan',
     'convert_to_cgc',
+    'describe_gates',
+    'gated_layers',
+    'refuse_folding',
 ]

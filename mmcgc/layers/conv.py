@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 
+import torch.fx
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,37 +14,63 @@ from mmcgc.ops import context_gated_conv
 from mmcgc.registry import MODELS as MMCGC_MODELS
 
 from .gate import ContextGate
-
-GATE_OPTIONS = tuple(
-    name for name, p in inspect.signature(ContextGate).parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY
-)
+from .gate_options import gate_options
+from .gated import Gated
 
 
-class _ContextGated:
+class GatedConv(Gated):
     """What the gated convolutions share; stands before an ``nn.ConvNd`` among the bases.
 
     ``_conv_forward`` is overridden rather than ``forward``, so that callers that change weight and bias on the fly
-    (mmcv's efficient_conv_bn_eval) keep the gate.  A subclass may name another ``gate_type``, which takes the arguments
-    of :class:`ContextGate` and gives the same two terms, from the input alone or with the ``context`` that its ``read``
-    gives.
+    (mmcv's efficient_conv_bn_eval) keep the gate.  A subclass may name another ``gate_type``: any module that is built
+    with ``(in_channels, out_channels, kernel_size)``, ``num_frames`` where there are frames and the options of
+    ``gate`` by name, and that gives for x (B, C, *S) the two terms inside the sigmoid, (B, C, *K) and (B, O, *K), or
+    None for one of them.  As :class:`ContextGate` does, it may say how they meet (``combine``) and by what the sigmoid
+    is multiplied (``gain``), and read the input beforehand (``read``).
     """
 
     gate_type = ContextGate
 
     def _add_gate(self, gate: dict | None, frames: int | None, backend: str | None) -> None:
+        known = gate_options(self.gate_type)
         if gate is not None and not isinstance(gate, dict):
-            raise TypeError(f'gate must be a dict of options, got {gate!r}; known are {", ".join(GATE_OPTIONS)}')
-        options = dict(gate or {})
-        unknown = sorted(set(options) - set(GATE_OPTIONS))
+            raise TypeError(f'gate must be a dict of options, got {gate!r}; known are {known or "any"}')
+        unknown = sorted(set(gate or ()) - set(known)) if known is not None else ()
         if unknown:
-            raise ValueError(f'unknown gate options {unknown}; known are {sorted(GATE_OPTIONS)}')
-        self.backend, self.gate = backend, None
+            raise ValueError(f'unknown gate options {unknown}; known are {known}')
+        self.backend, self.gate, self.gate_frames = backend, None, frames
         if math.prod(self.kernel_size) == 1:
             return
-        kernel = self.kernel_size[1:] if isinstance(self, nn.Conv3d) and frames is not None else self.kernel_size
-        self.gate = self.gate_type(self.in_channels, self.out_channels, kernel, frames, **options)
-        self.gate.to(self.weight.device, self.weight.dtype)
-        self._reads = 'context' in inspect.signature(self.gate.forward).parameters
+        clip = {} if frames is None else dict(num_frames=frames)
+        self.gate = self.gate_type(self.in_channels, self.out_channels, self.gated_kernel, **clip, **(gate or {}))
+        stored = next(self.parameters())  # the weight itself may be computed at each call, and stale until then
+        self.gate.to(stored.device, stored.dtype).train(self.training)
+        self._reads = hasattr(self.gate, 'read') and 'context' in inspect.signature(self.gate.forward).parameters
+
+    @property
+    def gated_kernel(self) -> tuple[int, ...]:
+        """K: the kernel, without the axis of time where every frame has a gate of its own."""
+        return self.kernel_size[1:] if isinstance(self, nn.Conv3d) and self.gate_frames else self.kernel_size
+
+    @property
+    def gate_combine(self) -> str:
+        """How the two terms of the gate meet: 'sum', 'product' or 'sigmoid_product'."""
+        return getattr(self.gate, 'combine', 'sum')
+
+    @property
+    def gate_gain(self) -> float:
+        """What the sigmoid is multiplied by, the largest value of the gate."""
+        return getattr(self.gate, 'gain', 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As the plain convolution's; ``torch.fx`` does not look into it, as it does not into PyTorch's own layers."""
+        if isinstance(input, torch.fx.Proxy):
+            path = input.tracer.path_of_module(self)
+            if not path:
+                raise TypeError(f'torch.fx traces networks that hold a {type(self).__name__}, not the layer by itself; '
+                                'put it into an nn.Sequential')
+            return input.tracer.create_proxy('call_module', path, (input,), {})
+        return super().forward(input)
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.gate is None:
@@ -69,12 +96,19 @@ class _ContextGated:
     def _terms(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """``x``, to be convolved, and the terms of its gate, (B, C, *K) and (B, O, *K)."""
         x, context = self.gate.read(x) if self._reads else (x, None)
-        return x, *(self.gate(x) if context is None else self.gate(x, context))
+        terms = self.gate(x) if context is None else self.gate(x, context)
+        if not isinstance(terms, (tuple, list)) or len(terms) != 2:
+            raise TypeError(
+                f'{type(self.gate).__name__} must give two terms, (B, C, *K) and (B, O, *K) or None for one of them, '
+                f'got {type(terms).__name__}'
+            )
+        return x, *terms
 
     def _convolve(self, x, weight, gate_in, gate_out, bias, stride, padding, dilation) -> Tensor:
+        weight = weight if self.gate_gain == 1 else weight * self.gate_gain
         return context_gated_conv(
             x, weight, gate_in, gate_out, bias, stride, padding, dilation, self.groups,
-            combine=self.gate.combine, backend=self.backend,
+            combine=self.gate_combine, backend=self.backend,
         )  # fmt: skip
 
     def _empty(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -82,25 +116,20 @@ class _ContextGated:
         y = super()._conv_forward(x, weight, bias)
         return y + sum(p.sum() for p in self.gate.parameters()) * 0
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
-        """Double the weight of a plain checkpoint where ``init='preserve'``: the gate starts at 1/2 (sigmoid(0))."""
-        key = f'{prefix}weight'
-        if self.gate is not None and self.gate.init == 'preserve' and key in state_dict:
-            if not any(name.startswith(f'{prefix}gate.') for name in state_dict):
-                scale = 4 if self.gate.combine == 'sigmoid_product' else 2
-                state_dict = {**state_dict, key: state_dict[key] * scale}
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-
-class CGConv1d(_ContextGated, nn.Conv1d):
+class CGConv1d(GatedConv, nn.Conv1d):
     """Context-gated ``nn.Conv1d`` on (B, C, T); arguments as for :class:`CGConv2d`, without ``num_segments``."""
 
     def __init__(self, *args, gate: dict | None = None, backend: str | None = None, **kwargs):
         super().__init__(*args, **kwargs)
+        self.set_up(gate=gate, backend=backend)
+
+    def set_up(self, *, gate: dict | None = None, backend: str | None = None) -> None:
+        """Add the gate to a convolution that is built; arguments as for the constructor."""
         self._add_gate(gate, None, backend)
 
 
-class CGConv2d(_ContextGated, nn.Conv2d):
+class CGConv2d(GatedConv, nn.Conv2d):
     """Context-gated ``nn.Conv2d`` on (B, C, H, W) (paper, Sec. 2.2).
 
     Same constructor, same ``weight`` and ``bias``; the gate is one child module, ``gate``.  A 1x1 kernel is not gated
@@ -110,9 +139,8 @@ class CGConv2d(_ContextGated, nn.Conv2d):
         *args, **kwargs: as for ``nn.Conv2d``.
         num_segments: T; the input is then (N * T, C, H, W), the context is the clip of T frames and every frame has a
             gate of its own (paper, Sec. 3.3).
-        gate: options of :class:`ContextGate`.  With ``init='preserve'`` the decoders start at zero, and the weight is
-            doubled when a state without any gate key is loaded into the layer, so that it computes exactly what the
-            plain layer did and learns from there; a state with gate keys (resuming) is taken as it is.
+        gate: options of :class:`ContextGate`.  With ``init='preserve'`` the gate starts at 1 everywhere, so that the
+            layer computes exactly what the plain one with the same weight does, and learns from there.
         backend: of :func:`mmcgc.ops.context_gated_conv`.
 
     Raises:
@@ -129,19 +157,23 @@ class CGConv2d(_ContextGated, nn.Conv2d):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
+        self.set_up(num_segments=num_segments, gate=gate, backend=backend)
+
+    def set_up(self, *, num_segments: int | None = None, gate: dict | None = None, backend: str | None = None) -> None:
+        """Add the gate to a convolution that is built; arguments as for the constructor."""
         self.num_segments = num_segments
         self._add_gate(gate, num_segments, backend)
 
-    def _gated(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _terms(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if self.num_segments is not None and x.shape[0] % self.num_segments:
             raise ValueError(
                 f'num_segments={self.num_segments} does not divide the batch of {x.shape[0]} frames; give every clip '
                 f'{self.num_segments} frames (N * T, C, H, W), at test time too'
             )
-        return super()._gated(x, weight, bias)
+        return super()._terms(x)
 
 
-class CGConv3d(_ContextGated, nn.Conv3d):
+class CGConv3d(GatedConv, nn.Conv3d):
     """Context-gated ``nn.Conv3d`` on (B, C, T, H, W); a (k, 1, 1) kernel is the paper's 1D form (Sec. 3.3).
 
     Args:
@@ -159,6 +191,10 @@ class CGConv3d(_ContextGated, nn.Conv3d):
         self, *args, num_frames: int | None = None, gate: dict | None = None, backend: str | None = None, **kwargs
     ):
         super().__init__(*args, **kwargs)
+        self.set_up(num_frames=num_frames, gate=gate, backend=backend)
+
+    def set_up(self, *, num_frames: int | None = None, gate: dict | None = None, backend: str | None = None) -> None:
+        """Add the gate to a convolution that is built; arguments as for the constructor."""
         self.num_frames = num_frames
         if num_frames is not None and math.prod(self.kernel_size) > 1:
             time = (self.kernel_size[0], self.stride[0], self.dilation[0], self.padding[0])

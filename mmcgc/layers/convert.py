@@ -1,15 +1,19 @@
-"""Swap the convolutions of any network for context-gated ones."""
+"""Gate the convolutions of any network, where they are."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 
+from mmengine.logging import print_log
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
-from .conv import CGConv1d, CGConv2d, CGConv3d
+from .gated import gated_layers
+from .gated_classes import make_gated, undo, why_not
 
-_GATED = {nn.Conv1d: CGConv1d, nn.Conv2d: CGConv2d, nn.Conv3d: CGConv3d}
+_FOLDING = ('switch_to_deploy', 'reparameterize', 'fuse', 'merge_kernel')
 
 
 def convert_to_cgc(
@@ -18,52 +22,101 @@ def convert_to_cgc(
     gate: dict | None = None,
     **options,
 ) -> nn.Module:
-    """Swap, in place, every ``nn.Conv1d/2d/3d`` with more than one kernel element for its context-gated form.
+    """Gate, in place, the convolutions of a network that have more than one kernel element.
 
-    Weights are kept.  With ``init='preserve'``, the default here, the converted network computes exactly what it did:
-    gates start at 1/2 and weights are doubled.  Subclasses of the convolutions are left alone.  Convert before building
-    the optimiser and before wrapping for distributed training.
+    The converted network computes exactly what it did, with ``init='preserve'``, the default here, and learns from
+    there.  A convolution stays the same object: weights, those that are shared or computed (``weight_norm``,
+    ``spectral_norm``, pruning, parametrisations), hooks, device, dtype, memory format and mode are as they were.  A
+    subclass that computes something around its one convolution (padding, a standardised weight) goes on doing so.  The
+    log says how many are gated, which were left plain, and why; :func:`conversion_plan` says it beforehand.  Convert
+    before building the optimiser and before wrapping for distributed training.
 
     Args:
         model: any network (torchvision, timm, mmdet, mmseg, ...).
-        include: which to swap: a regular expression searched for in the module's name, or a function of name and
+        include: which to gate: a regular expression searched for in the module's name, or a function of name and
             module; None: all.
         gate: options of :class:`ContextGate`; ``init`` defaults to 'preserve'.
         options: further arguments of the layers, such as ``num_segments`` or ``backend``.
 
     Returns:
-        The network; a new module only where ``model`` itself is a convolution.
+        The network itself.
 
     Raises:
-        ValueError: nothing to convert, listing some convolutions that there are.
+        TypeError, ValueError: an option that a layer does not take, or nothing to convert, listing the convolutions
+            that there are and why they cannot be gated.  The network is then as it was.
     """
-    gate = {'init': 'preserve', **(gate or {})}
-    convs = {n: m for n, m in model.named_modules() if type(m) in _GATED and m.weight[0, 0].numel() > 1}
-    if include is None:
-        chosen = convs
-    else:
-        wanted = include if callable(include) else lambda name, _: re.search(include, name) is not None
-        chosen = {name: module for name, module in convs.items() if wanted(name, module)}
+    plan = conversion_plan(model, include)
+    chosen = [name for name, reason in plan.items() if reason is None]
     if not chosen:
-        names = ', '.join(list(convs)[:8]) or 'none with more than one kernel element'
-        raise ValueError(f'include={include!r} matches no convolution of {type(model).__name__}; it has: {names}')
-    swapped = {id(module): _gated(module, gate, options) for module in chosen.values()}
-    if id(model) in swapped:
-        return swapped[id(model)]
-    for parent in list(model.modules()):
-        for name, child in list(parent._modules.items()):
-            if id(child) in swapped:
-                parent._modules[name] = swapped[id(child)]
+        names = '; '.join(f'{name}: {reason}' for name, reason in list(plan.items())[:8])
+        raise ValueError(
+            f'include={include!r} matches no convolution of {type(model).__name__} that can be gated; it has: '
+            f'{names or "none with more than one kernel element"}'
+        )
+    gate, done = {'init': 'preserve', **(gate or {})}, []
+    for name in chosen:
+        conv = model.get_submodule(name)
+        before = conv, type(conv), set(vars(conv))
+        try:
+            make_gated(conv, gate=gate, **options)
+        except (TypeError, ValueError) as error:
+            for gated in done:
+                undo(*gated)
+            raise type(error)(f'{name or type(model).__name__}: {error}') from error
+        done.append(before)
+    refuse_folding(model)
+    print_log(describe_gates(model, plan), logger='current')
     return model
 
 
-def _gated(conv: nn.Module, gate: dict, options: dict) -> nn.Module:
-    layer = _GATED[type(conv)](
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups,
-        conv.bias is not None, conv.padding_mode, conv.weight.device, conv.weight.dtype, gate=gate, **options,
-    )  # fmt: skip
-    layer.load_state_dict(conv.state_dict(), strict=False)
-    layer.weight.requires_grad_(conv.weight.requires_grad)
-    if conv.bias is not None:
-        layer.bias.requires_grad_(conv.bias.requires_grad)
-    return layer.train(conv.training)
+def conversion_plan(
+    model: nn.Module, include: str | Callable[[str, nn.Module], bool] | None = None
+) -> dict[str, str | None]:
+    """What :func:`convert_to_cgc` would do with each convolution that has more than one kernel element.
+
+    Args:
+        model, include: as for :func:`convert_to_cgc`.
+
+    Returns:
+        For the name of each convolution the reason why it stays as it is, or None where it would be gated.
+    """
+    wanted = include if callable(include) else lambda name, _: include is None or re.search(include, name) is not None
+    plan = {}
+    for name, module in model.named_modules():
+        if isinstance(module, _ConvNd) and any(k > 1 for k in module.kernel_size):
+            plan[name] = why_not(module) if wanted(name, module) else 'it is not included'
+    return plan
+
+
+def describe_gates(model: nn.Module, plan: dict[str, str | None] | None = None) -> str:
+    """How many of a network's convolutions with more than one kernel element are gated, and which are not."""
+    gated = gated_layers(model)
+    convs = {n for n, m in model.named_modules() if isinstance(m, _ConvNd) and any(k > 1 for k in m.kernel_size)}
+    text = f'{len(convs & set(gated))} of {len(convs)} convolutions with more than one kernel element are gated'
+    left = [name for name in convs if name not in gated]
+    if not left:
+        return text
+    reasons = {name: (plan or {}).get(name) or 'plain' for name in sorted(left)}
+    shown = [f'{name} ({reason})' for name, reason in reasons.items()]
+    return f'{text}; not: {", ".join(shown[:8])}' + (f' and {len(shown) - 8} more' if len(shown) > 8 else '')
+
+
+def refuse_folding(model: nn.Module) -> None:
+    """Have modules refuse to fold their convolutions into one kernel where one of them is gated.
+
+    A gated kernel differs from sample to sample, so that a folded one would silently compute something else: RepVGG's
+    ``switch_to_deploy``, timm's ``reparameterize_model`` and ``fuse``.
+    """
+    gated = set(gated_layers(model).values())
+    for name, module in model.named_modules():
+        inside = next((n for n, m in module.named_modules() if m in gated and m is not module), None)
+        for method in _FOLDING if inside is not None else ():
+            if callable(getattr(type(module), method, None)):
+                setattr(module, method, functools.partial(_refuse, f'{name}.{inside}'.lstrip('.'), method))
+
+
+def _refuse(layer: str, method: str, *args, **kwargs) -> None:
+    raise ValueError(
+        f'{method} folds kernels into one, but the kernel of {layer} is gated and differs from input to input; deploy '
+        'the network as it is (mmcgc.export), or build it without that gate'
+    )

@@ -9,27 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcgc.ops import COMBINES, triton_context
+from mmcgc.ops import triton_context
+from mmcgc.ops.modes import is_plain
 
+from .gate_norms import frozen_norms, in_eval_mode, new_norm
+from .gate_options import check_choices, check_positive, choose_groups
 from .pooling import POOLS, average_beside
-
-GROUP_SIZE = 16
-CHOICES = {
-    'latent': ('half', 'full'),
-    'pool': tuple(POOLS),
-    'branches': ('both', 'in', 'out'),
-    'combine': COMBINES,
-    'temporal_decoder': ('joint', 'additive'),
-    'init': ('kaiming', 'xavier', 'torch', 'preserve'),
-}
-
-
-def _choose_groups(in_channels: int, out_channels: int) -> int:
-    """Channel groups of the interacting module: groups of 16, or of the largest smaller divisor that fits, or one."""
-    for size in range(min(GROUP_SIZE, in_channels), 0, -1):
-        if in_channels % size == 0 and out_channels % (in_channels // size) == 0:
-            return in_channels // size
-    return 1
 
 
 class ContextGate(nn.Module):
@@ -62,8 +47,12 @@ class ContextGate(nn.Module):
         temporal_decoder: with ``num_frames``, 'joint': d -> T n, as Sec. 3.3 reads; 'additive': d -> n plus d -> T.
         init: of the linear layers: 'torch' (PyTorch's default, as in the authors' code; gates start near 1/2),
             'kaiming' (paper, Sec. 3.1, vision; gates start twice as spread, and learn slower in short schedules),
-            'xavier' (language), or 'preserve': the decoders start at zero, so that the gate starts at 1/2 everywhere
-            (:class:`CGConv2d` says how the weight makes up for it).
+            'xavier' (language), or 'preserve', which is short for 'torch' with ``plain_start``.
+        plain_start: start as the plain convolution: the gate is ``gain`` times the sigmoid, with a gain of 2, or of 4
+            for the product of two sigmoids, and decoders of zeros, so that it is 1 at first and learns from there.
+        norm: of the latent context: 'batch' (the paper's); or, for batches of one or two and where the running
+            statistics are never filled (``norm_eval``), over each sample alone: 'group' (the channels that the
+            interacting module mixes, and the latent positions), 'layer' (all channels and positions), or 'none'.
 
     Raises:
         ValueError: an option out of range, or options that exclude each other.
@@ -87,26 +76,33 @@ class ContextGate(nn.Module):
         shared_decoder: bool = False,
         temporal_decoder: str = 'joint',
         init: str = 'torch',
+        plain_start: bool = False,
+        norm: str = 'batch',
     ):
         super().__init__()
         given = dict(latent=latent, pool=pool, branches=branches, combine=combine, temporal_decoder=temporal_decoder)
-        _check_choices(**given, init=init)
-        _check_positive(pool_scale=pool_scale, num_frames=num_frames, channel_groups=channel_groups)
+        check_choices(**given, init=init, norm=norm)
+        plain_start = plain_start or init == 'preserve'
+        check_positive(pool_scale=pool_scale, num_frames=num_frames, channel_groups=channel_groups)
         both = branches == 'both'
         if not both and (combine != 'sum' or shared_norm or separate_encoding or shared_decoder):
             raise ValueError(
-                f"branches={branches!r} leaves one term, so combine, shared_norm, separate_encoding and shared_decoder "
+                f'branches={branches!r} leaves one term, so combine, shared_norm, separate_encoding and shared_decoder '
                 "must stay at their defaults; use branches='both' with them"
             )
-        if init == 'preserve' and combine == 'product' and shared_decoder:
+        if plain_start and combine == 'product' and shared_decoder:
             raise ValueError(
-                "init='preserve' with combine='product' and shared_decoder=True could never learn: both factors start "
-                "at zero; choose another init, or a decoder for each branch"
+                "plain_start (init='preserve') with combine='product' and shared_decoder=True could never learn: both "
+                'factors start at zero; leave it out, or give each branch a decoder'
             )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.num_frames = tuple(kernel_size), num_frames
         self.pool, self.branches, self.combine = pool, branches, combine
-        self.separate_encoding, self.temporal_decoder, self.init = separate_encoding, temporal_decoder, init
+        self.separate_encoding, self.temporal_decoder, self.norm = separate_encoding, temporal_decoder, norm
+        self.init, self.plain_start = init, plain_start
+        sigmoids = 2 if combine == 'sigmoid_product' else 1
+        self.gain = 2**sigmoids if plain_start else 1
+        self.checked = False  # for norms that cannot work
 
         context = self.kernel_size if num_frames is None else (max(self.kernel_size), *self.kernel_size)
         self.pool_size = tuple(pool_scale * k for k in context)
@@ -117,15 +113,15 @@ class ContextGate(nn.Module):
         pooled = math.prod(self.pool_size)
         self.context_encoding = nn.Linear(pooled, self.latent, bias=False)
         if branches != 'out':
-            self.context_norm = nn.BatchNorm1d(in_channels)
+            self.context_norm = new_norm(norm, in_channels, self.channel_groups)
         if branches != 'in':
             if separate_encoding:
                 self.interact_encoding = nn.Linear(pooled, self.latent, bias=False)
             if not shared_norm:
-                self.interact_norm = nn.BatchNorm1d(in_channels)
+                self.interact_norm = new_norm(norm, in_channels, self.channel_groups)
             groups = self.channel_groups
             self.channel_interacting = nn.Linear(in_channels // groups, out_channels // groups, bias=False)
-            self.interacted_norm = nn.BatchNorm1d(out_channels)
+            self.interacted_norm = new_norm(norm, out_channels, self.channel_groups)
         if branches != 'out':
             self._add_decoder('decode_in')
         if branches != 'in' and not shared_decoder:
@@ -134,7 +130,7 @@ class ContextGate(nn.Module):
 
     def _check_groups(self, groups: int | None) -> int:
         if groups is None:
-            return _choose_groups(self.in_channels, self.out_channels)
+            return choose_groups(self.in_channels, self.out_channels)
         if self.in_channels % groups or self.out_channels % groups:
             raise ValueError(
                 f'channel_groups={groups} must divide the {self.in_channels} input and {self.out_channels} output '
@@ -153,7 +149,7 @@ class ContextGate(nn.Module):
             self.add_module(f'{name}_time', nn.Linear(self.latent, self.num_frames, bias=False))
 
     def reset_parameters(self) -> None:
-        """Initialise the linear layers as ``init`` says."""
+        """Initialise the linear layers as ``init`` and ``plain_start`` say."""
         linears = {name: module for name, module in self.named_modules() if isinstance(module, nn.Linear)}
         for linear in linears.values():
             if self.init == 'kaiming':
@@ -162,7 +158,7 @@ class ContextGate(nn.Module):
                 nn.init.xavier_uniform_(linear.weight)
             else:
                 linear.reset_parameters()
-        if self.init == 'preserve':
+        if self.plain_start:
             # A product of two zeros has no gradient, so one factor keeps its values.
             keep = 'decode_out' if self.combine == 'product' else None
             for name, linear in linears.items():
@@ -181,23 +177,33 @@ class ContextGate(nn.Module):
             G1 (B, C, *K) and G2 (B, O, *K); None for a branch that is switched off.
         """
         context = self._pool(x) if context is None else context  # (N, C, P)
+        frozen = frozen_norms(self)
+        if not frozen:
+            return self._terms(context)
+        with in_eval_mode(frozen):
+            return self._terms(context)
+
+    def _terms(self, context: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if context.is_cuda and self._fits_kernels(context):
             terms = triton_context.run(context, *self._modules_in_order(), self.channel_groups)  # (N, n, C), (N, n, O)
             return tuple(self._as_kernels(term.transpose(1, 2)) for term in terms)
-        context = context.transpose(1, 2).to(self.context_encoding.weight.dtype)  # on a GPU pooling gives float32
+        context = context.transpose(1, 2)
+        weight = getattr(self.context_encoding, 'weight', None)
+        if isinstance(weight, Tensor):  # a quantised or replaced layer takes its input as it is
+            context = context.to(weight.dtype)  # on a GPU pooling gives float32
         # Channels last within: a normalisation of (rows, C), and a product for each sample instead of one with a few
         # columns, run several times faster on a CPU.
         encoded = _linear(self.context_encoding, context)  # (N, d, C)
         gate_in = gate_out = None
         if self.branches != 'out':
-            gate_in = self._decode('decode_in', _normalise(self.context_norm, encoded.flatten(0, 1)))  # (B, C, *K)
+            gate_in = self._decode('decode_in', self._activate(self.context_norm, encoded.flatten(0, 1)))  # (B, C, *K)
         if self.branches != 'in':
             if self.separate_encoding:
                 encoded = _linear(self.interact_encoding, context)  # (N, d, C)
             norm = self.interact_norm if hasattr(self, 'interact_norm') else self.context_norm
-            mixed = self._interact(_normalise(norm, encoded.flatten(0, 1)))  # (N*d, O)
+            mixed = self._interact(self._activate(norm, encoded.flatten(0, 1)))  # (N*d, O)
             name = 'decode_out' if hasattr(self, 'decode_out') else 'decode_in'
-            gate_out = self._decode(name, _normalise(self.interacted_norm, mixed))  # (B, O, *K)
+            gate_out = self._decode(name, self._activate(self.interacted_norm, mixed))  # (B, O, *K)
         return gate_in, gate_out
 
     def read(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -226,10 +232,17 @@ class ContextGate(nn.Module):
         clips = POOLS[self.pool](frames.flatten(1, 2), self.pool_size[:1])  # (N, C*P2, t)
         return clips.unflatten(1, frames.shape[1:3]).transpose(2, 3).flatten(2)  # (N, C, t*P2)
 
+    def _activate(self, norm: nn.Module, rows: Tensor) -> Tensor:
+        """ReLU of ``norm``: (N*d, C) -> (N*d, C)."""
+        if self.norm not in ('group', 'layer'):
+            return _normalise(norm, rows)
+        latent = rows.unflatten(0, (-1, self.latent)).transpose(1, 2)  # (N, C, d)
+        return torch.relu(norm(latent)).transpose(1, 2).flatten(0, 1)
+
     def _interact(self, rows: Tensor) -> Tensor:
         """Mix channels within consecutive groups, the same way in each: (N*d, C) -> (N*d, O)."""
         grouped = rows.reshape(-1, self.in_channels // self.channel_groups)  # (N*d*m, C/m)
-        return self.channel_interacting(grouped).view(-1, self.out_channels)
+        return self.channel_interacting(grouped).reshape(-1, self.out_channels)
 
     def _decode(self, name: str, rows: Tensor) -> Tensor:
         """(N*d, C) -> (B, C, *K), a kernel for each frame where there are frames."""
@@ -263,42 +276,20 @@ class ContextGate(nn.Module):
         return (
             f'{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, num_frames={self.num_frames}, '
             f'pool={self.pool!r} to {self.pool_size}, channel_groups={self.channel_groups}, '
-            f'branches={self.branches!r}, combine={self.combine!r}'
+            f'branches={self.branches!r}, combine={self.combine!r}, gain={self.gain}, norm={self.norm!r}'
         )
-
-
-def _called(layer: nn.Module, usual: type[nn.Module]) -> bool:
-    """Whether ``layer`` is replaced or has hooks; another need not be called, which costs as much as its function."""
-    hooks = layer._forward_pre_hooks or layer._forward_hooks or layer._backward_pre_hooks or layer._backward_hooks
-    return type(layer) is not usual or bool(hooks)
 
 
 def _linear(layer: nn.Linear, t: Tensor) -> Tensor:
     """``layer`` over the second axis of three: (N, p, C) -> (N, q, C)."""
-    if _called(layer, nn.Linear):
-        return layer(t.transpose(1, 2)).transpose(1, 2)
-    return torch.bmm(layer.weight.expand(t.shape[0], -1, -1), t)
+    if is_plain(layer, nn.Linear) and layer.bias is None:  # the call would cost as much as the product
+        return torch.bmm(layer.weight.expand(t.shape[0], -1, -1), t)
+    return layer(t.transpose(1, 2)).transpose(1, 2)
 
 
 def _normalise(norm: nn.Module, rows: Tensor) -> Tensor:
     """ReLU of ``norm`` over (n, C)."""
-    if _called(norm, nn.BatchNorm1d) or norm.training or norm.running_mean is None:
+    if not is_plain(norm, nn.BatchNorm1d) or norm.training or norm.running_mean is None:
         return torch.relu(norm(rows))
     statistics = norm.running_mean, norm.running_var, norm.weight, norm.bias
     return F.batch_norm(rows, *statistics, eps=norm.eps).relu_()
-
-
-def _check_choices(**options) -> None:
-    for name, value in options.items():
-        choices = CHOICES[name]
-        if name == 'latent' and isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            continue
-        if value not in choices:
-            more = ' or a positive integer' if name == 'latent' else ''
-            raise ValueError(f'gate option {name}={value!r} is unknown; choose one of {", ".join(choices)}{more}')
-
-
-def _check_positive(**options) -> None:
-    for name, value in options.items():
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise ValueError(f'gate option {name}={value!r} must be a positive integer')

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from mmcgc.ops.light_conv import light_conv
 from mmcgc.registry import MODELS
 
+from .gated import Gated
+
 
 class _LightConv(nn.Module):
     """What the light convolutions share: heads, padding, DropConnect on the kernels, states for step-by-step decoding.
@@ -97,7 +99,7 @@ class DynamicConv(_LightConv):
 
 
 @MODELS.register_module()
-class CGLightweightConv(LightweightConv):
+class CGLightweightConv(Gated, LightweightConv):
     """A light convolution whose kernels are gated by the whole sentence (paper, Sec. 3.4).
 
     The gate lies under ``gate``, so that the state of a :class:`LightweightConv` loads with the gate's keys missing and

@@ -8,15 +8,15 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from mmcgc.ops import triton_pool
+from mmcgc.ops.modes import differentiated, traced, transformed
 
-# Up to this many elements (16 MB in float32) one matrix pools all axes at once, in one pass over the input.
-_MAX_ELEMENTS = 4 << 20
-_LONG_ROW = 32  # elements of the last axis from which adding up rows is quicker than one matrix with few rows
+_SMALL_MAP = 512  # pixels up to which one matrix for all axes is quicker than one for each, channels apart
 _MAX_POOLS = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
-_SMALL = 1 << 17  # elements up to which a matrix spreads the context's gradient over the input
-_KEPT = 128  # matrices; a detector sees pictures of ever new sizes
+_SMALL = 1 << 17  # elements up to which a matrix is kept, and spreads the context's gradient over the input
+_KEPT = 64  # matrices, 32 MB of float32 at most; a detector sees pictures of ever new sizes
 
 
 def _build(sizes: tuple[int, ...], targets: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -39,36 +39,66 @@ def averaging_matrix(sizes: tuple[int, ...], targets: tuple[int, ...], like: Ten
     """Adaptive average pooling as a matrix: (prod(targets), prod(sizes)), rows summing to one, row-major over the axes.
 
     Equal to ``nn.AdaptiveAvgPoolNd`` of any size, larger or smaller than the target, but deterministic on CUDA and
-    exportable.  The last ones are kept, unless the call is being traced, compiled or run on fake tensors.
+    exportable.  The last small ones are kept, unless a tracer, a transformation or a mode (fake tensors) has a part in
+    the call: their tensors would be of no use to others.
     """
-    fresh = torch.compiler.is_compiling() or torch.jit.is_tracing() or type(like) not in (Tensor, torch.nn.Parameter)
-    return (_build if fresh else _kept)(sizes, targets, like.dtype, like.device)
+    fresh = traced() or transformed() or is_in_torch_dispatch_mode() or type(like) not in (Tensor, torch.nn.Parameter)
+    small = not fresh and math.prod(sizes) * math.prod(targets) <= _SMALL
+    return (_kept if small else _build)(sizes, targets, like.dtype, like.device)
 
 
 def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     """Adaptive average pooling, flattened: (B, C, *S) -> (B, C, prod(targets))."""
-    sizes = tuple(x.shape[2:])
-    if sizes == targets:
-        return x.flatten(2)
     if x.is_cuda and triton_pool.can_run(x, targets) is None:
         return triton_pool.run(x, targets)
-    last = x.stride(1) == 1 and x.shape[1] > 1
-    fits = math.prod(sizes) * math.prod(targets) <= _MAX_ELEMENTS
-    if not fits or (len(sizes) > 1 and sizes[-1] >= _LONG_ROW and not last):
+    sizes = tuple(x.shape[2:])
+    if traced():
+        return _average_any_size(x, targets)
+    if _last(x) or math.prod(sizes) > _SMALL_MAP:
         return _average_by_axis(x, targets)
+    if sizes == targets:
+        return x.flatten(2)
     matrix = averaging_matrix(sizes, targets, x)  # (P, S)
-    pixels = x.flatten(2).transpose(1, 2)  # (B, S, C), a view of either layout
+    pixels = x.flatten(2).transpose(1, 2)  # (B, S, C)
     return torch.bmm(matrix.expand(x.shape[0], -1, -1), pixels).transpose(1, 2)
 
 
 def _average_by_axis(x: Tensor, targets: tuple[int, ...]) -> Tensor:
-    """One axis after the other, the first one first: whole rows are added up, and little is left for the last."""
-    batch, rest = x.shape[:2], x.shape[2:].numel()
-    for size, target in zip(x.shape[2:], targets, strict=True):
-        rest //= size
-        matrix, x = averaging_matrix((size,), (target,), x), x.reshape(-1, size, rest)  # (t, s), (n, s, rest)
-        x = torch.bmm(matrix.expand(x.shape[0], -1, -1), x) if rest > 1 else torch.mm(x.view(-1, size), matrix.T)
-    return x.view(*batch, math.prod(targets))
+    """One axis after the other, the first one first: whole rows are added up, and little is left for the last.
+
+    A row holds the channels too where they lie last.
+    """
+    (batch, channels), sizes, last = x.shape[:2], x.shape[2:], _last(x)
+    x, n, inner = (x.movedim(1, -1), batch, channels) if last else (x, batch * channels, 1)
+    for i, (size, target) in enumerate(zip(sizes, targets, strict=True)):
+        matrix = averaging_matrix((size,), (target,), x)  # (t, s)
+        if i == len(targets) - 1 and not last:  # its rows are single elements
+            x = torch.mm(x.reshape(n, size), matrix.T)
+        else:
+            x = torch.bmm(matrix.expand(n, -1, -1), x.reshape(n, size, math.prod(sizes[i + 1 :]) * inner))
+        n *= target
+    if last:
+        return x.view(batch, -1, channels).transpose(1, 2)
+    return x.view(batch, channels, math.prod(targets))
+
+
+def _average_any_size(x: Tensor, targets: tuple[int, ...]) -> Tensor:
+    """For a program that is traced: nothing asks for the sizes, which would tie it to some of them.
+
+    The last axis goes first, and no product of two sizes of a picture is taken apart again.
+    """
+    (batch, channels, *before, size), n = x.shape, x.shape[0] * x.shape[1]
+    matrix, row = averaging_matrix((size,), targets[-1:], x), targets[-1]  # (t, s)
+    x = torch.bmm(x.reshape(n, math.prod(before), size), matrix.T.expand(n, -1, -1))
+    for target in reversed(targets[:-1]):
+        *before, size = before
+        matrix, rows = averaging_matrix((size,), (target,), x), n * math.prod(before)
+        x, row = torch.bmm(matrix.expand(rows, -1, -1), x.reshape(rows, size, row)), row * target
+    return x.reshape(batch, channels, row)
+
+
+def _last(x: Tensor) -> bool:
+    return x.stride(1) == 1 and x.shape[1] > 1
 
 
 def average_beside(x: Tensor, targets: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
@@ -79,10 +109,9 @@ def average_beside(x: Tensor, targets: tuple[int, ...]) -> tuple[Tensor, Tensor 
     nothing is gained here.
     """
     trained = x.requires_grad and torch.is_grad_enabled() and x.device.type == 'cpu' and type(x) is Tensor
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
-    sizes = x.shape[2:]
-    if not trained or traced or torch._C._are_functorch_transforms_active():
+    if not trained or traced() or transformed():
         return x, None
+    sizes = x.shape[2:]
     if sizes == targets or sizes.numel() * math.prod(targets) > _SMALL:
         return x, None
     return _Beside.apply(x, targets)
@@ -103,8 +132,8 @@ class _Beside(torch.autograd.Function):
             return grad, None
         grad_context = grad_context.to(ctx.dtype)
         matrix = averaging_matrix(ctx.sizes, ctx.targets, grad_context)  # (P, S)
-        if grad is None or torch.is_grad_enabled():  # nothing to add to, or about to be differentiated itself
-            spread = (grad_context @ matrix).unflatten(2, ctx.sizes)
+        if grad is None or differentiated(grad):  # nothing to add to, or no place to add it in
+            spread = (grad_context @ matrix).reshape(*grad_context.shape[:2], *ctx.sizes)
             return spread if grad is None else grad + spread, None
         pixels = grad.movedim(1, -1)  # (B, *S, C)
         if pixels.is_contiguous():
@@ -118,7 +147,7 @@ class _Beside(torch.autograd.Function):
 
 def max_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     """Adaptive max pooling, flattened: (B, C, *S) -> (B, C, prod(targets))."""
-    return _MAX_POOLS[len(targets)](x, targets).flatten(2)
+    return _MAX_POOLS[len(targets)](x, targets).reshape(*x.shape[:2], math.prod(targets))
 
 
 POOLS = {'avg': average_pool, 'max': max_pool}

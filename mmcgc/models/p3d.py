@@ -96,13 +96,6 @@ class ResNetP3DA(ResNet3d):
         if frames is not None:  # the stages, which are built next, see a quarter of them
             self.conv_cfg = dict(self.conv_cfg, num_frames=-(-frames // 4))
 
-    @staticmethod
-    def _inflate_conv_params(conv3d: nn.Module, state_dict_2d: dict, module_name_2d: str, inflated: list[str]) -> None:
-        """Load a 2D weight (O, C, k, k) into a 1xkxk convolution, the way that a gated one knows of."""
-        name = f'{module_name_2d}.weight'
-        conv3d.load_state_dict(dict(weight=state_dict_2d[name].unsqueeze(2)), strict=False)
-        inflated.append(name)
-
     def _freeze_stages(self) -> None:
         super()._freeze_stages()
         if self.frozen_stages >= 0:

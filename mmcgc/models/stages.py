@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..layers import ContextGate
+from ..layers import gated_layers
 from ..registry import MODELS
 
 
@@ -39,8 +39,7 @@ def gated_stages(network: str, stages: str | Sequence[str], **options) -> nn.Mod
         ValueError: the network has no gated convolution at all, or none in a stage of that name.
     """
     model = MODELS.build(dict(type=network, **options))
-    modules = [(name.split('.')[0], m) for name, m in model.named_modules()]
-    gated = [(stage, m) for stage, m in modules if isinstance(getattr(m, 'gate', None), ContextGate)]
+    gated = [(name.split('.')[0], layer) for name, layer in gated_layers(model).items()]
     if not gated:
         raise ValueError(f"{network} has no gated convolution to keep; set conv_cfg=dict(type='CGConv')")
     stages = check_stages(stages, list(dict.fromkeys(stage for stage, _ in gated)))

@@ -44,7 +44,8 @@ def context_gated_conv(
         stride, padding, dilation, groups: as in :func:`torch.nn.functional.conv2d`; padding may be 'same' or 'valid'.
         combine: how the two terms meet: 'sum', 'product' or 'sigmoid_product' (see :func:`gate_values`).
         backend: 'triton' (NVIDIA GPUs), 'tiled', 'reference' or 'portable'; None takes the first that can run on the
-            device, or 'portable' for ONNX.
+            device, 'portable' for ONNX, or 'reference' within the transformations of ``torch.func`` and for derivatives
+            taken forward, which the first two refuse.
 
     Returns:
         (B, O, *S').  Under autocast ``x`` and ``weight`` are cast to its dtype; the gate stays in float32.
@@ -64,8 +65,9 @@ def context_gated_conv(
     stride, dilation = _tuple('stride', stride, nd), _tuple('dilation', dilation, nd)
     x, padding = _resolve_padding(x, weight.shape[2:], stride, padding, dilation)
     _check_size(x, weight, padding, dilation)
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     arguments = (x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, combine)
     return _choose(backend, arguments).run(*arguments)

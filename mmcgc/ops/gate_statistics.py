@@ -39,24 +39,25 @@ def _thin(term: Tensor, groups: int, most: int) -> Tensor:
 
 
 @torch.no_grad()
-def gate_statistics(gates: Tensor, frames: int | None = None) -> dict[str, Tensor]:
+def gate_statistics(gates: Tensor, frames: int | None = None, gain: float = 1) -> dict[str, Tensor]:
     """Summarise gates.
 
     Args:
-        gates: (B, ...), the gates of each sample, from 0 to 1.
+        gates: (B, ...), the gates of each sample, from 0 to ``gain``.
         frames: T where B = N * T frames of N clips.
+        gain: the largest value of a gate, 1 unless it starts as the plain convolution.
 
     Returns:
         Scalar tensors: ``mean`` and ``spread`` (standard deviation) over everything; ``saturated``, the share within
-        0.05 of 0 or 1; ``over_samples``, the standard deviation over the samples, averaged over kernel elements (0: a
-        plain convolution would do); with ``frames``, ``over_samples`` compares clips, frame by frame, and
-        ``over_frames`` the frames of a clip, averaged over the clips.
+        5% of shut (0) or open (``gain``); ``over_samples``, the standard deviation over the samples, averaged over
+        kernel elements (0: a plain convolution would do); with ``frames``, ``over_samples`` compares clips, frame by
+        frame, and ``over_frames`` the frames of a clip, averaged over the clips.
     """
     clips = gates.unflatten(0, (-1, frames or 1))  # (N, T, ...)
     statistics = {
         'mean': gates.mean(),
         'spread': gates.std(correction=0),
-        'saturated': ((gates < SATURATED) | (gates > 1 - SATURATED)).float().mean(),
+        'saturated': ((gates < SATURATED * gain) | (gates > (1 - SATURATED) * gain)).float().mean(),
         'over_samples': clips.std(0, correction=0).mean(),
     }
     if frames is not None:

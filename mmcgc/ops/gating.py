@@ -20,7 +20,8 @@ def gate_values(
         gate_out: (B, O, *K), the term shared over input channels, or None.
         out_channels: O.
         groups: convolution groups g.
-        combine: ``'sum'`` sigmoid(a + b), ``'product'`` sigmoid(a * b), ``'sigmoid_product'`` sigmoid(a) * sigmoid(b).
+        combine: ``'sum'`` sigmoid(a + b), ``'product'`` sigmoid(a * b), ``'sigmoid_product'`` sigmoid(a) * sigmoid(b);
+            ``'factors'``, of backends alone, a * b of terms that are sigmoids already.
 
     Returns:
         (B, O, C / g, *K).
@@ -36,4 +37,6 @@ def gate_values(
         return torch.sigmoid(a + b)
     if combine == 'product':
         return torch.sigmoid(a * b)
+    if combine == 'factors':
+        return a * b
     return torch.sigmoid(a) * torch.sigmoid(b)

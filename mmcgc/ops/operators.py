@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 from torch.library import CustomOpDef
 
+from . import reference
+from .modes import differentiated
+
 
 def result_format(x: Tensor) -> torch.memory_format:
     """The memory format that the result takes from ``x``."""
@@ -55,9 +58,23 @@ def register(
 
     def differentiate(ctx, grad):
         tensors, needs = ctx.saved_tensors, ctx.needs_input_grad
-        grads = backward(grad, *tensors, *ctx.settings, needs[0], any(needs[1:4]))
+        if differentiated(grad):
+            grads = _formula_gradients(grad, tensors, ctx.settings)
+        else:
+            grads = backward(grad, *tensors, *ctx.settings, needs[0], any(needs[1:4]))
         grads = [g if need and t is not None else None for g, t, need in zip(grads, tensors, needs, strict=False)]
         axes = [0, *range(2, grad.dim())]
         return *grads, grad.sum(axes) if needs[4] else None, *(None for _ in ctx.settings)
 
     forward.register_autograd(differentiate, setup_context=save)
+
+
+def _formula_gradients(grad: Tensor, tensors: Sequence[Tensor | None], settings: Sequence) -> list[Tensor | None]:
+    """Gradients of x, weight, gate_in and gate_out by the literal formula, which any transformation takes."""
+    settings = (*settings, 1, 'sum')[:5]  # without groups and combine where an operator takes no other
+
+    def formula(given: dict[int, Tensor]) -> Tensor:
+        return reference.run(*map(given.get, range(4)), None, *settings)
+
+    _, gradients = torch.func.vjp(formula, {i: t for i, t in enumerate(tensors) if t is not None})
+    return list(map(gradients(grad)[0].get, range(4)))

@@ -40,9 +40,18 @@ def run(
     sizes = [(size - d * (k - 1) - 1) // s + 1 for size, k, s, d in axes]  # S'
     windows = []
     for offsets in product(*(range(k) for k in weight.shape[2:])):
-        cuts = [slice(i * d, i * d + (size - 1) * s + 1, s)
-                for i, size, (_, _, s, d) in zip(offsets, sizes, axes, strict=True)]
-        windows.append(x[(slice(None), slice(None), *cuts)].flatten(2))  # (B, C, L)
+        window = x
+        for axis, (i, size, (_, _, s, d)) in enumerate(zip(offsets, sizes, axes, strict=True), 2):
+            window = _cut(window, axis, i * d, size, s)
+        windows.append(window.flatten(2))  # (B, C, L)
     columns = torch.stack(windows, dim=2).unflatten(1, (groups, -1)).flatten(2, 3)  # (B, g, C/g * n, L)
     y = (kernels @ columns).flatten(1, 2).unflatten(2, sizes)  # (B, O, *S')
     return y if bias is None else y + bias.view(-1, *[1] * len(sizes))
+
+
+def _cut(x: Tensor, axis: int, start: int, size: int, step: int) -> Tensor:
+    """``size`` positions of an axis; by their indices where they lie apart, as an exporter that knows no sizes cannot
+    tell that a slice of that many ends within the axis."""
+    if step == 1:
+        return x.narrow(axis, start, size)
+    return x.index_select(axis, torch.arange(size, device=x.device) * step + start)

@@ -6,6 +6,7 @@ forward pass nor saved for the backward pass, which recomputes the gates.  Runs 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .modes import transformed
 from .operators import output_shape, register, result_format
 from .views import to_2d
 
@@ -37,6 +39,8 @@ _FEW = 1 << 19  # elements of all kernels up to which an exponential for each co
 
 def can_run(x: Tensor, *arguments) -> str | None:
     """Why this backend cannot take the arguments of :func:`run`; None: it can."""
+    if transformed():
+        return 'its operator takes no transformation of functions, nor derivatives taken forward'
     return None if x.is_floating_point() else f'it needs a floating-point input, got {x.dtype}'
 
 
@@ -52,7 +56,7 @@ def run(
     groups: int,
     combine: str,
 ) -> Tensor:
-    """(B, C, *S) -> (B, O, *S'), once differentiable."""
+    """(B, C, *S) -> (B, O, *S'); a second derivative goes by the literal formula."""
     if combine == 'sigmoid_product' and gate_in is not None and gate_out is not None:
         gate_in, gate_out, combine = gate_in.sigmoid(), gate_out.sigmoid(), 'factors'
     arguments, restore = to_2d(x, weight, gate_in, gate_out, stride, padding, dilation)
@@ -120,8 +124,8 @@ class _Walk:
             x.is_contiguous(), x.device.type == 'cpu', x.itemsize,
         )  # fmt: skip
         terms = [t for t in (gate_in, gate_out) if t is not None]
-        dtype = torch.promote_types(torch.float32, terms[0].dtype)
-        self.spread, *self.scratch = _SCRATCH.views(layout.scratch, dtype, x.device)
+        self.dtype = dtype = torch.promote_types(torch.float32, terms[0].dtype)
+        self.device = x.device
         many = len(x) * weight.numel() > _FEW
         self.odds = many and combine == 'sum' and len(terms) == 2 and _moderate(*terms)
         a, b = (t if t is None else t.to(dtype).neg().exp_() if self.odds else t.to(dtype) for t in (gate_in, gate_out))
@@ -135,7 +139,7 @@ class _Walk:
         for j in range(0, out, part):
             rows = slice(j, min(j + part, out))
             channels = rows if self.groups == 1 else slice(0, out * self.groups)
-            yield rows, channels, self.weight[:, :, rows].to(self.spread.dtype)  # (1, g, m, q, r)
+            yield rows, channels, self.weight[:, :, rows].to(self.dtype)  # (1, g, m, q, r)
 
     def tiles(self, rows: slice, *tensors: Tensor | None) -> Iterator[tuple]:
         """Of each tile the gates as of :meth:`_gate`, the last buffer, the terms, and its samples of ``tensors``."""
@@ -144,15 +148,16 @@ class _Walk:
         if self.layout.samples < self.batch:
             split = (itertools.repeat(None) if t is None else t.split(self.layout.samples) for t in pieces[0])
             pieces = zip(*split, strict=False)
-        spread, scratch = self.spread, self.scratch
-        for a, b, *samples in pieces:
-            shape = len(samples[0]), self.groups, rows.stop - rows.start
-            if shape != spread.shape[:3]:
-                spread, *scratch = (t[: shape[0], :, : shape[2]] for t in (self.spread, *self.scratch))
-            if b is not None:
-                spread.view(*shape, -1, b.shape[4]).copy_(b)
-                b = spread  # (n, g, m, 1, r)
-            yield self._gate(a, b, scratch[0]), scratch[-1], (a, b), *samples
+        with _SCRATCH.views(self.layout.scratch, self.dtype, self.device) as views:
+            spread, *scratch = views
+            for a, b, *samples in pieces:
+                shape = len(samples[0]), self.groups, rows.stop - rows.start
+                if shape != spread.shape[:3]:
+                    spread, *scratch = (t[: shape[0], :, : shape[2]] for t in views)
+                if b is not None:
+                    spread.view(*shape, -1, b.shape[4]).copy_(b)
+                    b = spread  # (n, g, m, 1, r)
+                yield self._gate(a, b, scratch[0]), scratch[-1], (a, b), *samples
 
     def _gate(self, a: Tensor | None, b: Tensor | None, out: Tensor) -> Tensor:
         """The gates of a tile, (n, g, m, q, r), or their reciprocals, as :meth:`times` takes them."""
@@ -179,33 +184,33 @@ class _Walk:
 
 
 class _Scratch(threading.local):
-    """Buffers of undefined contents, good until the next call on the same thread.
+    """Buffers of undefined contents.
 
-    On a CPU they are kept from call to call: the first write to memory fresh from the system costs more than the gates
-    of a tile do.
+    On a CPU one of each dtype is kept from call to call: the first write to memory fresh from the system costs more
+    than the gates of a tile do.  It is away while a call has it, so that one that interrupts that call on the same
+    thread, from a signal's handler, makes its own.
     """
 
     def __init__(self):
-        self.buffers, self.kept = {}, {}
+        self.idle = {}  # by dtype and device: a buffer, and the views of it by their shapes
 
-    def views(self, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-        """A buffer of each shape."""
-        key = shapes, dtype, device
-        if key in self.kept:
-            return self.kept[key]
-        sizes = [-(-math.prod(shape) // 16) * 16 for shape in shapes]
-        buffer = self.buffers.get((dtype, device))
-        with torch.inference_mode(False):
-            if buffer is None or len(buffer) < sum(sizes):
-                buffer = torch.empty(sum(sizes), dtype=dtype, device=device)
-            parts = buffer[: sum(sizes)].split(sizes)
-            views = [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
-        if device.type == 'cpu' and buffer.nbytes <= 2 * _KERNEL_BYTES * torch.get_num_threads():
-            if self.buffers.get((dtype, device)) is not buffer or len(self.kept) >= _LAYOUTS:
-                self.kept.clear()  # its views hold the buffer that this one replaces
-            self.buffers[dtype, device] = buffer
-            self.kept[key] = views
-        return views
+    @contextlib.contextmanager
+    def views(self, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype, device: torch.device):
+        """Lend a buffer of each shape."""
+        buffer, kept = self.idle.pop((dtype, device), (None, {}))
+        if shapes not in kept:
+            sizes = [-(-math.prod(shape) // 16) * 16 for shape in shapes]
+            with torch.inference_mode(False):
+                if buffer is None or len(buffer) < sum(sizes):
+                    buffer, kept = torch.empty(sum(sizes), dtype=dtype, device=device), {}
+                parts = buffer[: sum(sizes)].split(sizes)
+                views = [part[: math.prod(shape)].view(shape) for part, shape in zip(parts, shapes, strict=True)]
+            kept = {**kept, shapes: views} if len(kept) < _LAYOUTS else {shapes: views}
+        try:
+            yield kept[shapes]
+        finally:
+            if device.type == 'cpu' and buffer.nbytes <= 2 * _KERNEL_BYTES * torch.get_num_threads():
+                self.idle[dtype, device] = buffer, kept
 
 
 _SCRATCH = _Scratch()
@@ -301,7 +306,7 @@ def tiled_conv_backward(
     active, strided = 2 * x.numel() + grad.numel(), need_x and max(stride) > 1
     walk = _Walk(x, weight, gate_in, gate_out, groups, combine, 2, active, strided)
     grad_x = torch.empty_like(x) if need_x and not walk.layout.whole else None
-    grad_w = torch.zeros_like(walk.weight, dtype=walk.spread.dtype)
+    grad_w = torch.zeros_like(walk.weight, dtype=walk.dtype)
     grad_a = None if walk.a is None else torch.empty_like(walk.a)
     grad_b = None if walk.b is None else torch.empty_like(walk.b)
     times = combine != 'sum' and walk.a is not None and walk.b is not None

@@ -6,13 +6,15 @@ compiled or exported, goes through the modules one by one, which compilers fuse 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from .modes import differentiated, is_plain, traced, transformed
 from .triton_device import no_device
 from .triton_pool import block
 
@@ -24,21 +26,18 @@ _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 def can_run(context: Tensor, linears: Sequence[nn.Module], norms: Sequence[nn.Module], groups: int) -> str | None:
     """Why :func:`run` cannot take its arguments; None: it can."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+    if traced():
         return 'a program is being traced'
-    if type(context) is not Tensor or is_in_torch_dispatch_mode() or torch._C._are_functorch_transforms_active():
+    if type(context) is not Tensor or is_in_torch_dispatch_mode() or transformed():
         return 'tensors are being watched'
-    modules = [*linears, *norms]
-    if any(type(m) is not nn.Linear for m in linears) or any(type(m) is not nn.BatchNorm1d for m in norms):
-        return 'it takes nn.Linear and nn.BatchNorm1d alone'
-    if any(m._forward_hooks or m._forward_pre_hooks for m in modules):
-        return 'a hook waits for a module'
+    if not all(is_plain(m, nn.Linear) for m in linears) or not all(is_plain(m, nn.BatchNorm1d) for m in norms):
+        return 'it takes nn.Linear and nn.BatchNorm1d alone, as they are and without hooks'
     if any(not m.affine or m.running_mean is None or m.momentum is None for m in norms):
         return 'a norm lacks scale, running statistics or momentum'
     training = norms[0].training
     if any(m.training != training for m in norms) or (not training and torch.is_grad_enabled()):
         return 'norms with running statistics are not differentiated'
-    tensors = [t for m in modules for t in m.parameters()]
+    tensors = [t for m in (*linears, *norms) for t in m.parameters()]
     if context.dtype not in _DTYPES or any(t.dtype != torch.float32 or not t.is_contiguous() for t in tensors):
         return 'it takes contiguous float32 weights'
     encoding, interacting, decode_in, decode_out = linears
@@ -55,7 +54,7 @@ def can_run(context: Tensor, linears: Sequence[nn.Module], norms: Sequence[nn.Mo
 
 def run(context: Tensor, linears: Sequence[nn.Linear], norms: Sequence[nn.BatchNorm1d], groups: int
         ) -> tuple[Tensor, Tensor]:
-    """What the modules compute, in float32, once differentiable; in training the running statistics follow.
+    """What the modules compute, in float32; in training the running statistics follow.
 
     Args:
         context: P (N, C, p), pooled.
@@ -136,12 +135,15 @@ class _Context(torch.autograd.Function):
         return gate_in, gate_out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_in, grad_out):
         from . import triton_context_kernels as kernels
 
         context, encoding, interacting, decode_in, decode_out, *affine, latent, saved, mixed, mixed_saved = (
             ctx.saved_tensors)
+        if differentiated(grad_in):
+            inputs = context, encoding, interacting, decode_in, decode_out, *affine
+            _, gradients = torch.func.vjp(functools.partial(_formula, ctx.sizes.groups, ctx.eps), *inputs)
+            return None, None, *gradients((grad_in, grad_out))
         scale_in, shift_in, scale, shift, mixed_scale, mixed_shift = affine
         sizes, empty, (eps_in, eps, mixed_eps) = ctx.sizes, encoding.new_empty, ctx.eps
         n, c, o, d = sizes.samples, sizes.channels, sizes.outputs, sizes.latent
@@ -166,6 +168,19 @@ class _Context(torch.autograd.Function):
         linears = (encoding, interacting, decode_in, decode_out)
         grads = [t.view_as(w) for t, w in zip(parts.sum(0).split(sizes.parts), linears, strict=True)]
         return (None, None, grad_context.transpose(1, 2), *grads, *latent_affine[2:], *latent_affine[:2], *mixed_affine)
+
+
+def _formula(groups, eps, context, encoding, interacting, decode_in, decode_out, *affine) -> tuple[Tensor, Tensor]:
+    """G1 and G2 of training by PyTorch's own operators, whose derivatives can be differentiated again."""
+
+    def normalise(rows: Tensor, i: int) -> Tensor:
+        scale, shift = affine[2 * i : 2 * i + 2]
+        return F.batch_norm(rows, None, None, scale, shift, True, eps=eps[i]).relu()
+
+    encoded = (encoding @ context.float().transpose(1, 2)).flatten(0, 1)  # (N*d, C)
+    mixed = (normalise(encoded, 1).unflatten(1, (groups, -1)) @ interacting.T).flatten(1)  # (N*d, O)
+    rows, latent = ((normalise(encoded, 0), decode_in), (normalise(mixed, 2), decode_out)), (-1, len(encoding))
+    return tuple(decoder @ t.unflatten(0, latent) for t, decoder in rows)
 
 
 def _strides(grad: Tensor) -> tuple[int, int, int]:

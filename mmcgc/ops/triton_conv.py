@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .modes import transformed
 from .operators import output_shape, register, result_format
 from .triton_axes import Axis, forward_axis, gradient_axes
 from .triton_device import interpreted, no_device
@@ -33,6 +34,8 @@ def can_run(x, weight, gate_in, gate_out, bias, stride, padding, dilation, group
     """Why this backend cannot take the arguments of :func:`run`; None: it can."""
     tensors = [t for t in (x, weight, gate_in, gate_out, bias) if t is not None]
     outputs = output_shape(x, weight, stride, padding, dilation)
+    if transformed():
+        return 'its operator takes no transformation of functions, nor derivatives taken forward'
     if groups != 1:
         return f'it takes no convolution groups, got groups={groups}'
     if combine != 'sum' and gate_in is not None and gate_out is not None:
@@ -62,7 +65,7 @@ def run(
     groups: int,
     combine: str,
 ) -> Tensor:
-    """(B, C, *S) -> (B, O, *S'), once differentiable."""
+    """(B, C, *S) -> (B, O, *S'); a second derivative goes by the literal formula."""
     arguments, restore = frames_to_samples(x, weight, gate_in, gate_out, stride, padding, dilation)
     return restore(triton_conv(*arguments[:4], bias, *arguments[4:]))
 
@@ -159,7 +162,10 @@ def _padded(t: Tensor, channels: int) -> Tensor:
 
 
 def _factors(gate_in: Tensor | None, gate_out: Tensor | None, kernel: Tensor) -> list[Tensor | None]:
-    """e^-gate of both terms as (B, taps, channels), whatever their layout; None where there is none."""
+    """e^-gate of both terms as (B, taps, channels), whatever their layout; None where there is none.
+
+    Beside them flags (B, F) of blocks with terms beyond the range of float32.
+    """
     from . import triton_kernels
 
     outputs, inputs, taps, block = *kernel.shape[:2], math.prod(kernel.shape[2:]), 1024
@@ -172,10 +178,12 @@ def _factors(gate_in: Tensor | None, gate_out: Tensor | None, kernel: Tensor) ->
         gate = _padded(gate, channels).flatten(2)
         arguments += [gate, *gate.stride()]
         factors.append(torch.empty(len(gate), taps, channels, dtype=torch.float32, device=gate.device))
-    sizes = [0 if f is None else f.numel() for f in factors]
-    triton_kernels.gate_factors[(sum(_tiles(size, block) for size in sizes),)](
-        *arguments, *factors, *sizes, C=inputs, N=outputs, T=taps, BLOCK=block)
-    return factors
+    blocks = [0 if f is None else _tiles(f[0].numel(), block) for f in factors]
+    given = gate_out if gate_in is None else gate_in
+    flags = torch.empty(len(given), sum(blocks), dtype=torch.int32, device=given.device)
+    triton_kernels.gate_factors[(flags.numel(),)](
+        *arguments, *factors, flags, C=inputs, N=outputs, T=taps, BLOCKS=blocks[0], F=sum(blocks), BLOCK=block)
+    return [*factors, flags]
 
 
 def _written(out: Tensor, channels: int, write: Callable[[Tensor], None]) -> Tensor:
@@ -189,21 +197,21 @@ def _written(out: Tensor, channels: int, write: Callable[[Tensor], None]) -> Ten
     return out.copy_(buffer[:, : out.shape[1]])
 
 
-def _gated_conv(source, weight, strides, factor_k, factor_n, bias, out, h: Axis, w: Axis, tiles: Tiles) -> None:
+def _gated_conv(source, weight, strides, factor_k, factor_n, flags, bias, out, h: Axis, w: Axis, tiles: Tiles) -> None:
     """Launch; ``strides`` are the weight's over the outputs, taps and inputs of this launch."""
     from . import triton_kernels
 
     inputs, outputs = source.shape[1], out.shape[1]
     programs = len(source) * _tiles(outputs, tiles.rows) * _tiles(h.count * w.count, tiles.pixels)
     triton_kernels.gated_conv[(programs,)](
-        source, weight, factor_k, factor_n, bias, out, h, w, *strides,
+        source, weight, factor_k, factor_n, flags, bias, out, h, w, *strides,
         K=inputs, N=outputs, T=math.prod(weight.shape[2:]), KW=weight.shape[3], NH=h.taps, NW=w.taps,
-        BN=tiles.rows, BP=tiles.pixels, BC=tiles.channels, BT=tiles.taps,
+        BN=tiles.rows, BP=tiles.pixels, BC=tiles.channels, BT=tiles.taps, **_flagged(flags),
         PRECISION=_precision(), FAST=not interpreted(), num_warps=tiles.warps, num_stages=tiles.stages,
     )  # fmt: skip
 
 
-def _input_grad(grad, weight, factor_in, factor_out, out, axes) -> None:
+def _input_grad(grad, weight, factor_in, factor_out, flags, out, axes) -> None:
     """Fill ``out``: the forward kernel with inputs and outputs swapped, once for each class of pixels."""
     (outputs, inputs), taps = weight.shape[:2], math.prod(weight.shape[2:])
     phases = list(product(*(gradient_axes(*axis) for axis in axes)))
@@ -213,14 +221,15 @@ def _input_grad(grad, weight, factor_in, factor_out, out, axes) -> None:
     def launch(tiles: Tiles) -> None:
         for h, w in phases:
             if h.taps and w.taps:
-                _gated_conv(grad, weight, (1, inputs, taps * inputs), factor_out, factor_in, None, out, h, w, tiles)
+                strides = (1, inputs, taps * inputs)
+                _gated_conv(grad, weight, strides, factor_out, factor_in, flags, None, out, h, w, tiles)
 
     h, w = phases[0]
     candidates = conv_tiles(outputs, inputs, taps, h.count * w.count, grad.element_size(), _hopper(grad))
     pick(('input', h, w, weight.shape, grad.dtype, grad.device), candidates, launch)
 
 
-def _weight_grad(grad, x, weight, factor_in, factor_out, axes) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _weight_grad(grad, x, weight, factor_in, factor_out, flags, axes) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """(O, T, C), and where there is such a gate (B, T, C) and (B, T, O), in float32."""
     from . import triton_kernels
 
@@ -243,15 +252,21 @@ def _weight_grad(grad, x, weight, factor_in, factor_out, axes) -> tuple[Tensor, 
             None if factor_out is None else empty(columns, batch, taps, outputs),
         )
         triton_kernels.gated_conv_weight_grad[(programs * splits,)](
-            x, grad, weight, factor_in, factor_out, *parts, batch, run_length, h, w,
+            x, grad, weight, factor_in, factor_out, flags, *parts, batch, run_length, h, w,
             C=inputs, N=outputs, T=taps, KW=weight.shape[3],
             BN=tiles.rows, BP=tiles.pixels, BC=tiles.channels, BT=tiles.taps, ONE=pixels <= tiles.pixels,
-            PRECISION=_precision(), FAST=not interpreted(), num_warps=tiles.warps, num_stages=tiles.stages,
+            **_flagged(flags), PRECISION=_precision(), FAST=not interpreted(), num_warps=tiles.warps,
+            num_stages=tiles.stages,
         )  # fmt: skip
         return tuple(None if part is None else part[0] if len(part) == 1 else part.sum(0) for part in parts)
 
     candidates = weight_grad_tiles(inputs, outputs, taps, pixels, x.element_size())
     return pick(('weight', h, w, weight.shape, x.dtype, x.device), candidates, launch)
+
+
+def _flagged(flags: Tensor) -> dict[str, int]:
+    """How many flags a sample has, and a power of two that holds them."""
+    return dict(F=flags.shape[1], FP=1 << (flags.shape[1] - 1).bit_length())
 
 
 def _tiles(length: int, tile: int) -> int:

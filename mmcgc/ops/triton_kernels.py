@@ -11,7 +11,8 @@ they are few, so that a stem of 3 channels wastes a quarter of each product inst
 whatever depends on the tap is a scalar, otherwise a vector, to which ``_row`` and ``_column`` give its axis.
 
 Gates come as factors: 1 / (1 + e^-a e^-b) is the sigmoid of a + b, so that exponentials are taken once of each term
-and an element of a sample's kernel costs one product and one reciprocal.
+and an element of a sample's kernel costs one product and one reciprocal.  Only samples with a term beyond the range of
+float32, which are flagged, take the exponential of each sum.
 """
 
 from __future__ import annotations
@@ -22,37 +23,61 @@ import triton.language as tl
 
 @triton.jit
 def _factors(
-    gate, out, block, size, stride_b, stride_c, stride_t, C: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr
+    gate, out, flag, block, stride_c, stride_t, C: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    index = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    mask = index < size
-    c, t, b = index % C, index // C % T, index // (C * T)
-    term = tl.load(gate + b * stride_b + c * stride_c + t * stride_t, mask, 0).to(tl.float32)
-    power = tl.clamp(term * -1.4426950408889634, -125.0, 125.0, propagate_nan=tl.PropagateNan.ALL)
-    tl.store(out + index, tl.exp2(power), mask)
+    index = block * BLOCK + tl.arange(0, BLOCK)
+    mask = index < C * T
+    power = tl.load(gate + index % C * stride_c + index // C * stride_t, mask, 0).to(tl.float32) * -1.4426950408889634
+    far = tl.abs(power) > 125
+    value = tl.where(far, tl.where(power > 0, -power, 1 / power), tl.exp2(power))
+    tl.store(out + index, value, mask)
+    tl.store(flag, tl.max(far.to(tl.int32), 0))
 
 
 @triton.jit
 def gate_factors(
-    gate_in, in_b, in_c, in_t, gate_out, out_b, out_c, out_t, factor_in, factor_out, size_in, size_out,
-    C: tl.constexpr, N: tl.constexpr, T: tl.constexpr, BLOCK: tl.constexpr,
+    gate_in, in_b, in_c, in_t, gate_out, out_b, out_c, out_t, factor_in, factor_out, flags,
+    C: tl.constexpr, N: tl.constexpr, T: tl.constexpr, BLOCKS: tl.constexpr, F: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """e^-gate in float32: factor_in (B, T, C) and factor_out (B, T, N), one after the other in the grid.
+    """e^-gate in float32: factor_in (B, T, C) and factor_out (B, T, N), in BLOCKS blocks of a sample and the rest of F.
 
-    Terms beyond +-86 count as 86, so that no factor overflows; NaN stays NaN.
+    Beyond +-86, where a factor would leave the range of float32, stands the power p of two that it is, as -p or, where
+    p is negative, as 1 / p, and the flag (B, F) of the block is set.  NaN stays NaN.
     """
-    block, blocks_in = tl.program_id(0), tl.cdiv(size_in, BLOCK)
+    sample, block = (tl.program_id(0) // F).to(tl.int64), tl.program_id(0) % F
+    flag = flags + tl.program_id(0)
     if gate_in is not None:
-        if block < blocks_in:
-            _factors(gate_in, factor_in, block, size_in, in_b, in_c, in_t, C, T, BLOCK)
+        if block < BLOCKS:
+            _factors(gate_in + sample * in_b, factor_in + sample * C * T, flag, block, in_c, in_t, C, T, BLOCK)
     if gate_out is not None:
-        if block >= blocks_in:
-            _factors(gate_out, factor_out, block - blocks_in, size_out, out_b, out_c, out_t, N, T, BLOCK)
+        if block >= BLOCKS:
+            out = factor_out + sample * N * T
+            _factors(gate_out + sample * out_b, out, flag, block - BLOCKS, out_c, out_t, N, T, BLOCK)
 
 
 @triton.jit
-def _gate(factor, FAST: tl.constexpr):
-    """1 / (1 + factor); FAST: in one instruction, good to one unit in the last place, where the division takes nine."""
+def _extreme(flags, F: tl.constexpr, FP: tl.constexpr):
+    """Whether any of a sample's flags is set: 0 or 1."""
+    i = tl.arange(0, FP)
+    return tl.max(tl.load(flags + i, i < F, 0), 0)
+
+
+@triton.jit
+def _power(factor):
+    """The power of two that a factor is, or stands for."""
+    return tl.where(factor < 0, tl.where(factor < -1, -factor, 1 / factor), tl.log2(factor))
+
+
+@triton.jit
+def _gate(one, other, EXACT: tl.constexpr, FAST: tl.constexpr):
+    """1 / (1 + one * other), where EXACT of factors that may stand for powers.
+
+    FAST: in one instruction, good to one unit in the last place, where the division takes nine.
+    """
+    if EXACT:
+        factor = tl.exp2(_power(one) + _power(other))
+    else:
+        factor = one * other
     if FAST:
         return tl.inline_asm_elementwise(
             'rcp.approx.ftz.f32 $0, $1;', '=f,f', [1 + factor], dtype=tl.float32, is_pure=True, pack=1
@@ -88,9 +113,9 @@ def _within(pixel, axis, TAPS: tl.constexpr):
 
 @triton.jit
 def gated_conv(
-    src, weight, factor_k, factor_n, bias, dst, h, w, weight_n, weight_t, weight_k,
+    src, weight, factor_k, factor_n, flags, bias, dst, h, w, weight_n, weight_t, weight_k,
     K: tl.constexpr, N: tl.constexpr, T: tl.constexpr, KW: tl.constexpr, NH: tl.constexpr, NW: tl.constexpr,
-    BN: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, BT: tl.constexpr,
+    BN: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, BT: tl.constexpr, F: tl.constexpr, FP: tl.constexpr,
     PRECISION: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
     """``dst[b, p, n] = sum over taps and k of src[b, source(p, tap), k] * weight[n, tap, k] * gate``, plus the bias.
@@ -117,34 +142,37 @@ def gated_conv(
     if factor_n is not None:
         factor_n += sample * T * N
 
+    extreme = _extreme(flags + sample * F, F, FP)
     acc = tl.zeros((BN, BP), tl.float32)
-    for block in range(blocks_t * blocks_k):
-        if BT == 1:
-            slot = block % blocks_t
-            k = block // blocks_t * BC + tl.arange(0, BC)
-            mask_k, mask_g = k < K, mask_n[:, None]
-        else:
-            slot = block * BT + tl.arange(0, BK) // BC
-            k = tl.arange(0, BK) % BC
-            mask_t = slot < NH * NW
-            mask_k, mask_g = (k < K) & mask_t, mask_n[:, None] & mask_t[None, :]
-            slot = tl.where(mask_t, slot, 0)
-        i, j = slot // NW, slot % NW
-        tap = (h.tap + i * h.tap_step) * KW + w.tap + j * w.tap_step
-        factor = tl.full((1, 1), 1, tl.float32)
-        if factor_k is not None:
-            factor *= tl.load(factor_k + tap * K + k, mask_k, 0)[None, :]
-        if factor_n is not None:
-            factor *= tl.load(factor_n + _row(tap, BT) * N + n[:, None], mask_g, 0)
-        at = n[:, None] * weight_n + _row(tap, BT) * weight_t + k[None, :] * weight_k
-        kernel = tl.load(weight + at, mask_n[:, None] & mask_k[None, :], 0).to(tl.float32)  # (BN, BK)
-        kernel *= _gate(factor, FAST)
-        shift = ((h.first + i * h.step) * w.size + w.first + j * w.step) * K
-        mask = ((rows[None, :] >> _column(i, BT)) & (columns[None, :] >> _column(j, BT)) & 1) != 0
-        if BT > 1 or K % BC != 0:
-            mask &= mask_k[:, None]
-        values = tl.load(src + (pixel[None, :] + (_column(shift, BT) + k[:, None])), mask, 0)  # (BK, BP)
-        acc = tl.dot(kernel.to(values.dtype), values, acc, input_precision=PRECISION)
+    for EXACT in tl.static_range(2):  # the loop of ordinary samples has no part of the other's
+        if extreme == EXACT:
+            for block in range(blocks_t * blocks_k):
+                if BT == 1:
+                    slot = block % blocks_t
+                    k = block // blocks_t * BC + tl.arange(0, BC)
+                    mask_k, mask_g = k < K, mask_n[:, None]
+                else:
+                    slot = block * BT + tl.arange(0, BK) // BC
+                    k = tl.arange(0, BK) % BC
+                    mask_t = slot < NH * NW
+                    mask_k, mask_g = (k < K) & mask_t, mask_n[:, None] & mask_t[None, :]
+                    slot = tl.where(mask_t, slot, 0)
+                i, j = slot // NW, slot % NW
+                tap = (h.tap + i * h.tap_step) * KW + w.tap + j * w.tap_step
+                of_k, of_n = tl.full((1, 1), 1, tl.float32), tl.full((1, 1), 1, tl.float32)
+                if factor_k is not None:
+                    of_k = tl.load(factor_k + tap * K + k, mask_k, 1)[None, :]
+                if factor_n is not None:
+                    of_n = tl.load(factor_n + _row(tap, BT) * N + n[:, None], mask_g, 1)
+                at = n[:, None] * weight_n + _row(tap, BT) * weight_t + k[None, :] * weight_k
+                kernel = tl.load(weight + at, mask_n[:, None] & mask_k[None, :], 0).to(tl.float32)  # (BN, BK)
+                kernel *= _gate(of_k, of_n, EXACT, FAST)
+                shift = ((h.first + i * h.step) * w.size + w.first + j * w.step) * K
+                mask = ((rows[None, :] >> _column(i, BT)) & (columns[None, :] >> _column(j, BT)) & 1) != 0
+                if BT > 1 or K % BC != 0:
+                    mask &= mask_k[:, None]
+                values = tl.load(src + (pixel[None, :] + (_column(shift, BT) + k[:, None])), mask, 0)  # (BK, BP)
+                acc = tl.dot(kernel.to(values.dtype), values, acc, input_precision=PRECISION)
 
     if bias is not None:
         acc += tl.load(bias + n, mask_n, 0).to(tl.float32)[:, None]
@@ -155,10 +183,10 @@ def gated_conv(
 
 @triton.jit
 def gated_conv_weight_grad(
-    x, grad, weight, factor_in, factor_out, weight_part, in_part, out_part, samples, per_split, h, w,
+    x, grad, weight, factor_in, factor_out, flags, weight_part, in_part, out_part, samples, per_split, h, w,
     C: tl.constexpr, N: tl.constexpr, T: tl.constexpr, KW: tl.constexpr,
     BN: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, BT: tl.constexpr, ONE: tl.constexpr,
-    PRECISION: tl.constexpr, FAST: tl.constexpr,
+    F: tl.constexpr, FP: tl.constexpr, PRECISION: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
     """Gradients of the weight and of both gate terms, as partial sums: no atomics, the same result every time.
 
@@ -195,11 +223,11 @@ def gated_conv_weight_grad(
     total = tl.zeros((BN, BR), tl.float32)
     for index in range(split * per_split, min(samples, (split + 1) * per_split)):
         sample = tl.cast(index, tl.int64)
-        factor = tl.full((1, 1), 1, tl.float32)
+        of_in, of_out = tl.full((1, 1), 1, tl.float32), tl.full((1, 1), 1, tl.float32)
         if factor_in is not None:
-            factor *= tl.load(factor_in + sample * T * C + (tap * C + c), mask_r, 0)[None, :]
+            of_in = tl.load(factor_in + sample * T * C + (tap * C + c), mask_r, 1)[None, :]
         if factor_out is not None:
-            factor *= tl.load(factor_out + sample * T * N + (_row(tap, BT) * N + n[:, None]), mask_g, 0)
+            of_out = tl.load(factor_out + sample * T * N + (_row(tap, BT) * N + n[:, None]), mask_g, 1)
         x_sample, grad_sample = x + sample * h.size * w.size * C, grad + sample * h.count * w.count * N
         acc = tl.zeros((BN, BR), tl.float32)
         u, v = u_first, v_first
@@ -216,7 +244,10 @@ def gated_conv_weight_grad(
             acc = tl.dot(grads, values, acc, input_precision=PRECISION)
             u, v = u + BP // w.count, v + BP % w.count
             u, v = tl.where(v < w.count, u, u + 1), tl.where(v < w.count, v, v - w.count)
-        gate = _gate(factor, FAST)
+        if _extreme(flags + sample * F, F, FP):
+            gate = _gate(of_in, of_out, True, FAST)
+        else:
+            gate = _gate(of_in, of_out, False, FAST)
         acc *= gate
         total += acc
         acc = acc * (1 - gate) * kernel  # the gradient of the sum of both terms

@@ -10,7 +10,9 @@ from typing import Sequence  # noqa: UP035  torch 2.6 reads no other spelling
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from .modes import differentiated, transformed
 from .triton_device import no_device
 
 _MOST_TARGETS = 64  # beyond, the padded blocks of a program would not fit its registers
@@ -25,6 +27,8 @@ def can_run(x: Tensor, targets: tuple[int, ...]) -> str | None:
         return problem
     if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export() or torch.compiler.is_exporting():
         return 'an exporter needs operators that it knows'
+    if transformed():
+        return 'its operator takes no transformation of functions, nor derivatives taken forward'
     if len(targets) == 3 and targets[1:] != (1, 1):
         return 'it pools two axes'
     if targets[0] * targets[-1] > _MOST_TARGETS:
@@ -35,7 +39,7 @@ def can_run(x: Tensor, targets: tuple[int, ...]) -> str | None:
 
 
 def run(x: Tensor, targets: tuple[int, ...]) -> Tensor:
-    """(B, C, *S) -> (B, C, prod(targets)), in float32, once differentiable."""
+    """(B, C, *S) -> (B, C, prod(targets)), in float32."""
     if len(targets) == 1:
         x, targets = x.unsqueeze(2), (1, *targets)
     if len(targets) == 3:
@@ -94,5 +98,12 @@ def _save(ctx, inputs, output):
     ctx.save_for_backward(x)
 
 
-context_pool.register_autograd(
-    lambda ctx, grad: (context_pool_backward(grad, *ctx.saved_tensors, ctx.targets), None), setup_context=_save)
+def _differentiate(ctx, grad):
+    (x,) = ctx.saved_tensors
+    if not differentiated(grad):
+        return context_pool_backward(grad, x, ctx.targets), None
+    _, gradient = torch.func.vjp(lambda x: F.adaptive_avg_pool2d(x.float(), ctx.targets).flatten(2).transpose(1, 2), x)
+    return *gradient(grad), None
+
+
+context_pool.register_autograd(_differentiate, setup_context=_save)

@@ -8,7 +8,7 @@ import torch
 
 from mmcgc import CGConv2d, CGConv3d
 from mmcgc.analysis import class_kernels as module
-from mmcgc.analysis.class_kernels import class_kernels, measure_class_kernels
+from mmcgc.analysis.class_kernels import class_kernels, joined_terms, measure_class_kernels
 from mmcgc.analysis.class_kernels_picture import draw_centres, draw_distances
 from mmcgc.analysis.gated_layers import layer_gates
 
@@ -20,6 +20,7 @@ LAYERS = {
     'one-branch-in': lambda: CGConv2d(4, 6, 3, gate=dict(branches='in')),
     'one-branch-out': lambda: CGConv2d(4, 6, 3, gate=dict(branches='out')),
     'product': lambda: CGConv2d(4, 6, 3, gate=dict(combine='product')),
+    'plain-start': lambda: CGConv2d(4, 6, 3, gate=dict(init='preserve')),
     'time': lambda: CGConv3d(4, 6, (3, 1, 1)),
 }
 
@@ -30,7 +31,7 @@ def random_terms(layer, images, rows):
     given = [torch.randn(images * rows, channels, *kernel) if branches in ('both', branch) else None
              for branch, channels in (('in', layer.in_channels), ('out', layer.out_channels))]  # fmt: skip
     gates = layer_gates(layer, *given).unflatten(0, (images, rows))
-    return torch.cat([t.flatten(2) for t in given if t is not None], 1).unflatten(0, (images, rows)).numpy(), gates
+    return joined_terms(layer, *given).unflatten(0, (images, rows)).numpy(), gates
 
 
 def directly(kernels, labels):

@@ -33,6 +33,7 @@ def test_a_layer_counted_by_hand():
         'context encoding': 2 * 32 * 9 * 5,
         'channel interacting': 2 * 5 * 64 * 16,
         'gate decoding': 2 * (32 + 64) * 5 * 9,
+        'other gates': 0,
         'gating the kernel': 2 * 64 * 32 * 9,
     }
     plain = 2 * (64 * 32 * 9 * 4 * 3 + 768 * 10)

@@ -1,6 +1,10 @@
 """The tools that draw, as a user calls them: pictures from files and data sets, clips, and mistakes."""
 
+import csv
+import json
+import re
 import runpy
+import shutil
 import sys
 
 import cv2
@@ -10,7 +14,9 @@ import torch
 from helpers import ROOT
 from mmengine.config import Config
 from PIL import Image
+from stand_ins import picture
 
+from mmcgc.analysis import kernels_history
 from mmcgc.analysis.network import build_network
 from mmcgc.analysis.samples import class_by_class, read_samples
 from mmcgc.analysis.trained import load_trained
@@ -128,6 +134,26 @@ def test_gate_analysis_with_its_control(call, tiny, checkpoint, tmp_path):
     assert picture_size(out) and picture_size(tmp_path / 'classes-kernels.png')
 
 
+def test_gates_by_class_over_the_epochs(call, tiny, checkpoint, tmp_path, monkeypatch):
+    run = tmp_path / 'run'
+    log = run / '20260101_000000' / 'vis_data' / 'scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text(''.join(f'{json.dumps({"accuracy/top1": 10.0 * epoch, "step": epoch})}\n' for epoch in (1, 2, 3)))
+    for epoch in (1, 2, 3):
+        shutil.copy(checkpoint, run / f'epoch_{epoch}.pth')
+    out, layer = tmp_path / 'history.png', 'backbone.layer3.0.conv2'
+    single = call('analyze_gates', tiny.config, checkpoint, '--out', tmp_path / 'g.png')
+    share, ratio = re.search(r'trained (\S+)% \(inter / intra (\S+) on', single).groups()
+    arguments = ('plot_kernels_history', tiny.config, run, '--every', 2, '--layers', layer, '--out', out)
+    printed = call(*arguments)
+    assert f'{layer} {share}%, inter / intra {ratio}: ' in printed and picture_size(out) == (480, 1200)
+    with out.with_suffix('.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [(row['layer'], row['epoch'], row['value']) for row in rows] == [(layer, '1', '10.0'), (layer, '3', '30.0')]
+    monkeypatch.setattr(kernels_history, 'measure_class_kernels', None)  # nothing is measured twice
+    assert call(*arguments) == printed
+
+
 def test_gate_analysis_of_clips(call, clips, tmp_path):
     config, weights, options = clips
     printed = call('analyze_gates', config, weights, '--out', tmp_path / 'c.png', '--cfg-options', *options)
@@ -148,19 +174,21 @@ def test_gate_analysis_of_clips(call, clips, tmp_path):
     ('show_gates', ['{config}', '{checkpoint}', '{folder}', '--channels', '0'], 'got 0'),
     ('show_grad_cam', ['{folder}/no.png', '--model', '{config}', '{checkpoint}'], 'no .*no.png here'),
     ('show_grad_cam', ['{folder}/notes.txt', '--model', '{config}', '{checkpoint}'], 'cannot read .*notes.txt'),
+    ('show_grad_cam', ['{cut}', '--model', '{config}', '{checkpoint}'], 'cannot read .*cut.jpg: .* truncated'),
     ('show_grad_cam', ['{empty}', '--model', '{config}', '{checkpoint}'], 'holds no picture'),
     ('show_grad_cam', ['{folder}', '--model', '{config}', '{checkpoint}', '--layer', 'head.fc'],
      "no convolution 'head.fc' larger than 1x1; there are backbone.conv1, "),
     ('show_grad_cam', ['{folder}', '--model', '{config}', '{checkpoint}', '--target', 'e'],
      "no class 'e'; tiny has a, b, c, d"),
 ], ids=['layer', 'no-gate', 'one-image', 'no-checkpoint', 'misfit', 'no-gpu', 'suffix', 'nothing-to-show', 'channels',
-        'no-picture', 'unreadable', 'empty-folder', 'convolution', 'class'])  # fmt: skip
+        'no-picture', 'unreadable', 'truncated', 'empty-folder', 'convolution', 'class'])  # fmt: skip
 def test_mistakes_end_with_a_clear_line(tool, args, message, call, tiny, checkpoint, plain, folder, tmp_path):
     if 'cuda' in args and torch.cuda.is_available():
         pytest.skip('about machines without an accelerator')
     (tmp_path / 'empty').mkdir()
+    (tmp_path / 'cut.jpg').write_bytes(picture(3)[:-50])
     names = dict(config=tiny.config, checkpoint=checkpoint, plain=plain[0], weights=plain[1], folder=folder,
-                 empty=tmp_path / 'empty')
+                 empty=tmp_path / 'empty', cut=tmp_path / 'cut.jpg')
     if '--out' not in args:
         args = [*args, '--out', tmp_path / 'out.png']
     with pytest.raises(SystemExit, match=f'^error: .*{message}'):

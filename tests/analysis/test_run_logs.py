@@ -83,9 +83,16 @@ def test_mistakes_are_named(networks, metric, error, message, run, tmp_path):
 def test_a_damaged_log_is_named(run, tmp_path):
     folder = run('seed0')
     path = tmp_path / 'seed0' / '20260101_000000' / 'vis_data' / 'scalars.json'
-    path.write_text(path.read_text()[:-5])
+    path.write_text(path.read_text()[:-5] + '\n')
     with pytest.raises(ValueError, match='scalars.json is damaged'):
         read_run(folder)
+
+
+def test_a_line_that_a_kill_cut_off_does_not_count(run, tmp_path):
+    folder = run('seed0')
+    path = tmp_path / 'seed0' / '20260101_000000' / 'vis_data' / 'scalars.json'
+    path.write_text(path.read_text()[:-5])
+    assert read_run(folder).validation['accuracy/top1'] == {1: 50}
 
 
 def test_the_history_of_the_gates(run, tmp_path):

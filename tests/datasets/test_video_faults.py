@@ -1,15 +1,18 @@
 """Broken clips: named in the error or skipped with a count, in the main process and in decoding workers."""
 
+import io
 import os
 
 import cv2
 import numpy as np
 import pytest
 from mmengine.dataset import pseudo_collate
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmcgc.datasets import RawframeDataset, VideoDataset, video
 from mmcgc.datasets.clip_writer import write_clip
+from mmcgc.datasets.pictures import check_picture
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (12, 32, 64, 3), dtype=np.uint8)
 SAMPLE = dict(type='mmaction.SampleFrames', clip_len=1, num_clips=4)
@@ -134,19 +137,68 @@ def test_an_unknown_choice_is_refused(build):
         build(broken='ignore')
 
 
-@pytest.mark.parametrize('fault', ['missing', 'no-image'])
-def test_a_broken_frame_is_named(tmp_path, fault):
+FRAME_FAULTS = {'missing': 'No such file', 'no-image': '', 'empty': 'the picture is empty', 'jpg-cut': 'truncated',
+                'jpg-cut-at-the-last-byte': 'truncated', 'progressive-cut': 'truncated', 'thumbnail-cut': 'truncated',
+                'png-cut': 'truncated', 'webp-cut': 'truncated', 'bmp-cut': 'truncated'}
+
+
+def faulty_frame(fault):
+    """The bytes of a picture with the fault."""
+    kind, _, at_the_end = fault.partition('-cut')
+    form = dict(png='PNG', webp='WEBP', bmp='BMP').get(kind, 'JPEG')
+    options = dict(progressive=True) if kind == 'progressive' else {}
+    if kind == 'thumbnail':
+        options = dict(exif=b'Exif\0\0' + faulty_frame('jpg'))
+    buffer = io.BytesIO()
+    Image.fromarray(FRAMES[2]).save(buffer, form, **options)
+    data = buffer.getvalue()
+    if '-cut' not in fault:
+        return data
+    return data[:-1 if at_the_end else len(data) * 4 // 5]
+
+
+@pytest.mark.parametrize(('fault', 'message'), FRAME_FAULTS.items(), ids=FRAME_FAULTS)
+def test_a_broken_frame_is_named(tmp_path, fault, message):
     for name in ('good', 'bad'):
         (tmp_path / name).mkdir()
         for i, frame in enumerate(FRAMES[:4]):
             cv2.imwrite(str(tmp_path / name / f'{i + 1:05d}.jpg'), frame)
     frame = tmp_path / 'bad' / '00003.jpg'
-    frame.unlink() if fault == 'missing' else frame.write_bytes(b'no image')
+    if fault == 'missing':
+        frame.unlink()
+    else:
+        frame.write_bytes({'no-image': b'no image', 'empty': b''}.get(fault, faulty_frame(fault)))
     (tmp_path / 'list.txt').write_text('good 4 0\nbad 4 1\n')
     options = dict(data_prefix=dict(img=str(tmp_path)), filename_tmpl='{:05}.jpg', serialize_data=False)
     dataset = RawframeDataset(str(tmp_path / 'list.txt'), RAW, **options)
     assert len(dataset[0]['imgs']) == 4
-    with pytest.raises(ValueError, match='/bad: '):
+    with pytest.raises(ValueError, match=f'/bad: .*{message}'):
         dataset[1]
     dataset = RawframeDataset(str(tmp_path / 'list.txt'), RAW, broken='skip', **options)
     assert [sample['label'] for sample in dataset] == [0, 0] and dataset.skipped == 1
+    dataset = RawframeDataset(str(tmp_path / 'list.txt'), RAW, broken='skip', test_mode=True, **options)
+    assert (len(dataset), dataset.skipped) == (1, 1)
+
+
+@pytest.mark.parametrize('kind', ['jpg', 'progressive', 'thumbnail', 'png', 'webp', 'bmp'])
+def test_whole_pictures_pass(kind):
+    check_picture(faulty_frame(kind))
+    check_picture(faulty_frame(kind) + bytes(100))  # some cameras fill up
+
+
+@pytest.mark.parametrize(('line', 'first', 'message'), [
+    ('clip 4 0', 1, None), ('clip 3 0', 1, None), ('clip 5 0', 1, 'no frame 5'), ('clip 4 0', 2, 'set start_index=1'),
+    ('clip 4 0', 0, 'no frame'), ('clip 1 3 0', 1, None)], ids=str)
+def test_the_numbers_in_a_folder_are_those_of_the_list(tmp_path, line, first, message):
+    """A list or a config that is one off would give every clip's neighbours without a word."""
+    (tmp_path / 'clip').mkdir()
+    for i, frame in enumerate(FRAMES[:4], 1):
+        cv2.imwrite(str(tmp_path / 'clip' / f'{i:05d}.jpg'), frame)
+    (tmp_path / 'list.txt').write_text(f'{line}\n')
+    dataset = RawframeDataset(str(tmp_path / 'list.txt'), RAW, dict(img=str(tmp_path)), filename_tmpl='{:05}.jpg',
+                              with_offset=line.count(' ') > 2, start_index=first, serialize_data=False)
+    if message is None:
+        assert len(dataset[0]['imgs']) == 4
+    else:
+        with pytest.raises(ValueError, match=message):
+            dataset[0]

@@ -26,6 +26,12 @@ def test_statistics_are_those_of_the_gates():
     assert figures['over_frames'] == pytest.approx(clips.std(1, correction=0).mean().item(), rel=1e-5)
 
 
+def test_gates_with_a_gain_are_saturated_at_its_ends():
+    gates = torch.tensor([0.0, 0.09, 0.5, 1.0, 1.89, 1.91, 2.0])
+    figures = gate_statistics(gates[None], gain=2)
+    assert figures['saturated'] == pytest.approx(4 / 7) and figures['mean'] == pytest.approx(gates.mean().item())
+
+
 def test_samples_and_frames_are_told_apart():
     gate = torch.rand(4, 5, 3)
     same_clips = gate_statistics(gate.repeat(2, 1, 1), frames=4)
@@ -109,6 +115,13 @@ def test_hook_looks_at_frames_and_at_sentences(tmp_path):
     assert all(r['gate/conv/over_frames'] > 0 for r in records if 'gate/conv/mean' in r)
     _, records = run(CGLightweightConv(4, 2, 3), tmp_path / 'sentences', shape=(9, 4))
     assert [r['step'] for r in records if 'gate/conv/over_samples' in r] == [2, 4, 5]
+
+
+def test_hook_looks_at_gates_that_start_at_one(tmp_path):
+    _, records = run(CGConv2d(4, 4, 3, gate=dict(init='preserve')), tmp_path, interval=1)
+    first, *others = [r for r in records if 'gate/conv/mean' in r]
+    assert first['gate/conv/mean'] == 1 and first['gate/conv/saturated'] == first['gate/conv/spread'] == 0
+    assert others[-1]['gate/conv/spread'] > 0
 
 
 def test_hook_leaves_a_plain_network_alone(tmp_path):

@@ -81,8 +81,9 @@ def test_biases_of_gated_convolutions_learn():
     assert treated['fc_cls.bias'] == HEAD_BIAS and treated['first.gate.decode_in.weight'] == WEIGHT
 
 
-@pytest.mark.parametrize('options', [dict(), dict(gate=dict(temporal_decoder='additive'), num_segments=4)],
-                         ids=['joint', 'additive'])
+@pytest.mark.parametrize('options', [dict(), dict(gate=dict(temporal_decoder='additive'), num_segments=4),
+                                     dict(gate=dict(norm='group')), dict(gate=dict(norm='none'))],
+                         ids=['joint', 'additive', 'group-norm', 'no-norm'])
 def test_equals_mmaction2_where_nothing_is_missing(options):
     net = Net(bias=False, **options)
     assert treatment(net, TSM) == treatment(net, dict(TSM, constructor='mmaction.TSMOptimWrapperConstructor'))

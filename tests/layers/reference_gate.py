@@ -10,6 +10,15 @@ POOLS = {
 
 
 def _norm(x, bn):
+    if isinstance(bn, torch.nn.Identity):
+        return x
+    if isinstance(bn, torch.nn.GroupNorm):
+        samples = []
+        for sample in x:  # (C, d)
+            parts = sample.reshape(bn.num_groups, -1)  # (m, C/m * d)
+            mean, var = parts.mean(1, keepdim=True), parts.var(1, keepdim=True, unbiased=False)
+            samples.append(((parts - mean) / torch.sqrt(var + bn.eps)).reshape(sample.shape))
+        return torch.stack(samples) * bn.weight[:, None] + bn.bias[:, None]
     if bn.training:
         mean, var = x.mean((0, 2)), x.var((0, 2), unbiased=False)
     else:

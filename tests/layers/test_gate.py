@@ -28,6 +28,10 @@ SWITCHES = {
     'max-pool': dict(pool='max'),
     'xavier': dict(init='xavier'),
     'torch': dict(init='torch'),
+    'group-norm': dict(norm='group'),
+    'layer-norm': dict(norm='layer'),
+    'no-norm': dict(norm='none'),
+    'group-norm-two-encodings': dict(norm='group', separate_encoding=True, shared_norm=True),
 }
 # in, out, kernel, input
 SHAPES = [(32, 48, (3, 3), (9, 8)), (3, 16, (7, 7), (15, 15)), (24, 24, (3, 3), (2, 2)), (6, 4, (5,), (7,)),
@@ -38,9 +42,10 @@ def build(*args, **kwargs):
     torch.manual_seed(0)
     gate = ContextGate(*args, **kwargs).double()
     for module in gate.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            torch.nn.init.normal_(module.weight)
-            torch.nn.init.normal_(module.bias)
+        if isinstance(module, (nn.BatchNorm1d, nn.GroupNorm)):
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+        if isinstance(module, nn.BatchNorm1d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2)
     return gate
@@ -80,21 +85,48 @@ def test_clips(decoder, pool, frames):
     compare(gate, torch.randn(2 * frames, 16, 7, 6, dtype=torch.float64, requires_grad=True))
 
 
+@pytest.mark.parametrize('norm', ['group', 'layer', 'none'])
+def test_clips_with_other_norms(norm):
+    compare(build(16, 32, (3, 3), 2, norm=norm), torch.randn(4, 16, 7, 6, dtype=torch.float64, requires_grad=True))
+
+
+@pytest.mark.parametrize('norm, groups, parameters', [
+    ('batch', None, 2 * (32 + 32 + 48)), ('group', 2, 2 * (32 + 32 + 48)), ('layer', 1, 2 * (32 + 32 + 48)),
+    ('none', None, 0),
+], ids=['batch', 'group', 'layer', 'none'])  # fmt: skip
+def test_parameters_of_the_norms(norm, groups, parameters):
+    gate = ContextGate(32, 48, (3, 3), norm=norm)
+    norms = [gate.context_norm, gate.interact_norm, gate.interacted_norm]
+    assert sum(p.numel() for m in norms for p in m.parameters()) == parameters
+    assert {getattr(m, 'num_groups', None) for m in norms} == {groups}
+    assert norm == 'batch' or not list(gate.buffers())
+
+
+@pytest.mark.parametrize('norm', ['group', 'layer', 'none'])
+def test_other_norms_know_neither_batch_nor_mode(norm):
+    gate, x = build(16, 16, (3, 3), norm=norm), torch.randn(3, 16, 5, 5, dtype=torch.float64)
+    for a, b, c in zip(gate.train()(x), gate(x[:1]), gate.eval()(x), strict=True):
+        assert_close(a[:1], b)
+        assert torch.equal(a, c)
+
+
 def test_channels_last_gives_the_same():
     gate, x = build(32, 48, (3, 3)), torch.randn(3, 32, 9, 8, dtype=torch.float64)
     for a, b in zip(gate(x.contiguous(memory_format=torch.channels_last)), gate(x), strict=True):
         assert_close(a, b)
 
 
+@pytest.mark.parametrize('last', [False, True], ids=['contiguous', 'channels-last'])
 @pytest.mark.parametrize('limit', [0, 1 << 30], ids=['axis-by-axis', 'at-once'])
 @pytest.mark.parametrize(
     'size, target',
     [((7,), (3,)), ((2,), (5,)), ((9, 4), (3, 3)), ((5, 33), (3, 3)), ((1, 1), (3, 3)),
      ((5, 6, 7), (3, 3, 3)), ((3, 3), (3, 3))],  # fmt: skip
 )
-def test_averaging_matrix_is_adaptive_pooling(size, target, limit, monkeypatch):
-    monkeypatch.setattr('mmcgc.layers.pooling._MAX_ELEMENTS', limit)
+def test_averaging_matrix_is_adaptive_pooling(size, target, limit, last, monkeypatch):
+    monkeypatch.setattr('mmcgc.layers.pooling._SMALL_MAP', limit)
     x = torch.randn(2, 4, *size, dtype=torch.float64)
+    x = x.movedim(1, -1).contiguous().movedim(-1, 1) if last else x
     pool = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}[len(size)]
     assert_close(average_pool(x, target), pool(x, target).flatten(2))
 
@@ -137,6 +169,7 @@ def test_channel_groups(c, o, groups):
         (dict(combine='add'), "combine='add'"),
         (dict(channel_groups=5), 'channel_groups=5'),
         (dict(init='he'), "init='he'"),
+        (dict(norm='instance'), "norm='instance'"),
         (dict(init='preserve', combine='product', shared_decoder=True), 'never learn'),
     ],
     ids=lambda v: v if isinstance(v, str) else '',
@@ -156,8 +189,7 @@ def test_layers_with_hooks_and_layers_in_their_place_are_called(training):
     torch.testing.assert_close(gate(x), expected)
     assert sorted(seen) == sorted(layers)
     for name, layer in layers.items():
-        if name != 'context_encoding':  # whose weight says the precision
-            setattr(gate, name, nn.Sequential(layer))
+        setattr(gate, name, nn.Sequential(layer))
     torch.testing.assert_close(gate(x), expected)
     assert sorted(seen) == sorted([*layers] * 2)
 
@@ -170,3 +202,137 @@ def test_context_of_another_precision_than_the_layer(monkeypatch):
     monkeypatch.setattr(gate, '_pool', lambda x, pool=gate._pool: pool(x).float())
     for term, same in zip(gate(x), expected, strict=True):
         assert term.dtype == torch.bfloat16 and torch.equal(term, same)
+
+
+class _Adapted(nn.Linear):
+    def forward(self, t):
+        return super().forward(t) + 1
+
+
+class _OwnTensor(torch.Tensor):
+    """A class of tensors whose products are its own business, as those of quantised weights."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is not F.linear:
+            return super().__torch_function__(func, types, args, kwargs or {})
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {})) + 1
+
+
+def _instance(layer):
+    layer.forward = lambda t, old=layer.forward: old(t) + 1
+
+
+def _subclass(layer):
+    layer.__class__ = _Adapted
+
+
+def _tensor_subclass(layer):
+    layer.weight = nn.Parameter(layer.weight.detach().as_subclass(_OwnTensor))
+
+
+def _parametrised(layer):
+    class Shifted(nn.Module):
+        def forward(self, weight):
+            return weight + 1
+
+    nn.utils.parametrize.register_parametrization(layer, 'weight', Shifted())
+
+
+def _weight_norm(layer):
+    nn.utils.weight_norm(layer)
+    layer.weight_g.data += 1
+
+
+def _bias(layer):
+    layer.bias = nn.Parameter(torch.ones(layer.out_features))
+
+
+@pytest.mark.parametrize('change', [_instance, _subclass, _tensor_subclass, _parametrised, _weight_norm, _bias],
+                         ids=lambda f: f.__name__)
+@pytest.mark.parametrize('name', ['context_encoding', 'channel_interacting', 'decode_in', 'decode_out'])
+def test_linear_layers_that_are_no_longer_plain_are_called(name, change):
+    """The result is that of the layer called by hand; unseen, the change would have no effect."""
+    torch.manual_seed(0)
+    gate, x = ContextGate(16, 32, (3, 3)).eval(), torch.randn(2, 16, 7, 6)
+    plain = gate(x)
+    change(getattr(gate, name))
+    layers = {key: layer for key, layer in gate.named_children() if isinstance(layer, nn.Linear)}
+
+    def terms():
+        z = layers['context_encoding'](F.adaptive_avg_pool2d(x, 3).flatten(2))  # (B, C, d)
+        g1 = layers['decode_in'](gate.context_norm(z).relu())
+        rows = gate.interact_norm(z).relu().transpose(1, 2).unflatten(2, (gate.channel_groups, -1))
+        mixed = layers['channel_interacting'](rows).flatten(2).transpose(1, 2)  # (B, O, d)
+        return g1, layers['decode_out'](gate.interacted_norm(mixed).relu())
+
+    results, expected = gate(x), terms()
+    for ours, other in zip(results, expected, strict=True):
+        assert_close(ours, other.reshape(ours.shape))
+    assert any(not torch.equal(a, b) for a, b in zip(results, plain, strict=True))
+
+
+def _norm_instance(norm):
+    norm.forward = lambda t, old=norm.forward: old(t) + 1
+
+
+def _norm_parametrised(norm):
+    class Shifted(nn.Module):
+        def forward(self, bias):
+            return bias + 1
+
+    nn.utils.parametrize.register_parametrization(norm, 'bias', Shifted())
+
+
+@pytest.mark.parametrize('training', [True, False], ids=['train', 'eval'])
+@pytest.mark.parametrize('change', [_norm_instance, _norm_parametrised], ids=lambda f: f.__name__)
+@pytest.mark.parametrize('name', ['context_norm', 'interact_norm', 'interacted_norm'])
+def test_norms_that_are_no_longer_plain_are_called(name, change, training):
+    """Both changes add one to what the norm gives, as a bias of one does."""
+    torch.manual_seed(0)
+    gate, x = ContextGate(16, 32, (3, 3)).train(training), torch.randn(2, 16, 7, 6)
+    norm = getattr(gate, name)
+    with torch.no_grad():
+        norm.bias += 1
+        expected = gate(x)
+        norm.bias -= 1
+    change(norm)
+    for ours, other in zip(gate(x), expected, strict=True):
+        assert_close(ours, other)
+
+
+def test_a_hook_for_all_modules_sees_the_layers():
+    gate, seen = ContextGate(16, 32, (3, 3)).eval(), []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(module))
+    try:
+        gate(torch.randn(2, 16, 7, 6))
+    finally:
+        handle.remove()
+    assert set(seen) == set(gate.modules())
+
+
+def test_a_class_whose_forward_was_replaced(monkeypatch):
+    gate, x = ContextGate(16, 32, (3, 3)).eval(), torch.randn(2, 16, 7, 6)
+    calls = []
+    monkeypatch.setattr(nn.Linear, 'forward', lambda layer, t: calls.append(layer) or F.linear(t, layer.weight))
+    gate(x)
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize('dtype', [torch.qint8, torch.float16], ids=str)
+def test_quantised_linear_layers(dtype):
+    torch.manual_seed(0)
+    gate, x = ContextGate(16, 32, (3, 3)).eval(), torch.randn(2, 16, 7, 6)
+    quantised = torch.ao.quantization.quantize_dynamic(gate, {nn.Linear}, dtype=dtype)
+    assert not any(type(m) is nn.Linear for m in quantised.modules())
+    results = [torch.cat([t.flatten() for t in g(x)]) for g in (gate, quantised)]
+    assert not torch.equal(*results)
+    assert_close(results[1], results[0], tolerance=0.05)
+
+
+def test_one_value_for_a_norm_is_refused_as_usual():
+    gate = ContextGate(4, 4, (3, 3), latent=1)
+    with pytest.raises(ValueError, match='more than 1 value per channel'):
+        gate(torch.randn(1, 4, 7, 6))
+    assert gate.eval()(torch.randn(1, 4, 7, 6))[0].shape == (1, 4, 3, 3)

@@ -1,4 +1,4 @@
-"""``init='preserve'`` and ``convert_to_cgc``: the same function at first, learning after, never doubled twice."""
+"""``init='preserve'`` and ``convert_to_cgc``: the same function at first, however weights come, and learning after."""
 
 import copy
 
@@ -9,6 +9,7 @@ from mmengine.runner.checkpoint import load_state_dict as mmengine_load
 from torch import nn
 
 from mmcgc import CGConv2d, convert_to_cgc
+from mmcgc.ops import context_gated_conv
 
 PRESERVE = dict(init='preserve')
 
@@ -39,8 +40,21 @@ def train(net, steps=3):
         optimiser.step()
 
 
+def load_merged(net, state):
+    net.load_state_dict({**net.state_dict(), **state})
+
+
+@torch.no_grad()
+def load_by_copying(net, state):
+    own = net.state_dict()
+    for key, value in state.items():
+        own[key].copy_(value)
+
+
 def loaders():
     return {
+        'merged': load_merged,
+        'copied': load_by_copying,
         'torch': lambda net, state: net.load_state_dict(state, strict=False),
         'torch-assign': lambda net, state: net.load_state_dict(state, strict=False, assign=True),
         'mmengine': lambda net, state: mmengine_load(net, state),
@@ -78,6 +92,61 @@ def network_state(net):
     return {k: v for k, v in net.state_dict().items() if 'running' not in k and 'num_batches' not in k}
 
 
+def test_average_of_plain_weights_computes_what_the_plain_average_does():
+    states = [network().state_dict() for _ in range(2)]
+    train(plain := network())
+    states[1] = plain.state_dict()
+    mean = {key: (states[0][key] + states[1][key]) / 2 for key in states[0] if states[0][key].is_floating_point()}
+    plain.load_state_dict(mean, strict=False)
+    gated = gated_twin(**PRESERVE)
+    gated.load_state_dict(mean, strict=False)
+    x = torch.randn(4, 3, 6, 6)
+    assert_close(gated.eval()(x), plain.eval()(x), tolerance=1e-6)
+
+
+@pytest.mark.parametrize('gate, gain', [
+    (dict(), 1), (dict(init='preserve'), 2), (dict(plain_start=True, init='xavier', branches='in'), 2),
+    (dict(plain_start=True, branches='out'), 2), (dict(plain_start=True, combine='product'), 2),
+    (dict(plain_start=True, combine='sigmoid_product'), 4),
+], ids=lambda v: '-'.join(map(str, v.values())) or 'default' if isinstance(v, dict) else '')  # fmt: skip
+def test_the_gain_makes_up_for_the_sigmoids(gate, gain):
+    conv, x = CGConv2d(4, 6, 3, gate=gate), torch.randn(2, 4, 5, 5)
+    assert conv.gate_gain == conv.gate.gain == gain
+    assert_close(conv(x), context_gated_conv(
+        x, conv.weight * gain, *conv.gate(x), conv.bias, combine=conv.gate_combine, backend='reference'))
+    same = torch.allclose(conv(x), nn.functional.conv2d(x, conv.weight, conv.bias), atol=1e-6)
+    assert same == (gain > 1)
+
+
+def upstream_vgg(init_cfg):
+    from mmpretrain.models import VGG
+
+    options = {} if init_cfg is None else dict(init_cfg=init_cfg)
+    return VGG(11, num_classes=3, conv_cfg=dict(type='CGConv', gate=PRESERVE), **options)
+
+
+@pytest.mark.parametrize('init_cfg', [
+    None, dict(type='TruncNormal', layer=['Conv2d', 'Linear'], std=0.02),
+    dict(type='Constant', layer='Linear', val=0.5, override=dict(type='Normal', name='features', std=0.1)),
+], ids=['default', 'trunc-normal', 'override'])  # fmt: skip
+def test_initialisers_of_a_network_pass_the_gates_by(init_cfg):
+    torch.manual_seed(0)
+    net = upstream_vgg(init_cfg)
+    before, classifier = copy.deepcopy(net.state_dict()), net.classifier[0].weight.clone()
+    net.init_weights()
+    after = net.state_dict()
+    gates = [key for key in before if '.gate.' in key]
+    assert gates and all(torch.equal(after[key], before[key]) for key in gates)
+    assert not torch.equal(net.classifier[0].weight, classifier)
+    assert not torch.equal(after['features.0.conv.weight'], before['features.0.conv.weight'])
+
+
+def test_functions_that_are_no_initialisers_reach_the_gate():
+    conv, seen = CGConv2d(4, 4, 3), []
+    conv.apply(seen.append)
+    assert set(seen) == set(conv.modules())
+
+
 def test_other_inits_take_plain_weights_as_they_are():
     net = gated_twin()
     missing, unexpected = net.load_state_dict(network().state_dict(), strict=False)
@@ -85,10 +154,12 @@ def test_other_inits_take_plain_weights_as_they_are():
     assert torch.equal(net[0].weight, network()[0].weight)
 
 
-def test_convert_keeps_the_function_and_the_settings():
+@pytest.mark.parametrize('gate', [None, dict(norm='group'), dict(norm='none', combine='sigmoid_product')],
+                         ids=['default', 'group-norm', 'no-norm'])  # fmt: skip
+def test_convert_keeps_the_function_and_the_settings(gate):
     plain = network().eval()
     plain[0].weight.requires_grad_(False)
-    gated = convert_to_cgc(copy.deepcopy(plain))
+    gated = convert_to_cgc(copy.deepcopy(plain), gate=gate)
     x = torch.randn(2, 3, 6, 6)
     assert_close(gated(x), plain(x), tolerance=1e-6)
     assert isinstance(gated[0], CGConv2d) and isinstance(gated[3], CGConv2d) and type(gated[4]) is nn.Conv2d
@@ -98,7 +169,7 @@ def test_convert_keeps_the_function_and_the_settings():
 def test_convert_chooses_by_name_or_function():
     assert not isinstance(convert_to_cgc(network(), include=r'^3$')[0], CGConv2d)
     assert isinstance(convert_to_cgc(network(), include=lambda name, conv: conv.groups == 1)[0], CGConv2d)
-    with pytest.raises(ValueError, match="include='stem' matches no convolution of Sequential; it has: 0, 3"):
+    with pytest.raises(ValueError, match="matches no convolution of Sequential that can be gated; it has: 0: it is"):
         convert_to_cgc(network(), include='stem')
 
 

@@ -58,13 +58,16 @@ def test_weights_start_as_he_et_al():
     assert all((m.weight == 1).all() for m in model.modules() if isinstance(m, nn.BatchNorm2d))
 
 
-def test_frozen_stages_and_norm_eval_hold_in_training():
-    model = CIFARResNet(8, frozen_stages=1, norm_eval=True, conv_cfg=CGC)
+@pytest.mark.parametrize('norm_eval', [False, True])
+def test_frozen_stages_and_norm_eval_hold_in_training(norm_eval):
+    model = CIFARResNet(8, frozen_stages=1, norm_eval=norm_eval, conv_cfg=CGC)
     model.train()
+    before = {name: b.clone() for name, b in model.named_buffers()}
     model(torch.randn(2, 3, 16, 16))[0].sum().backward()
     trained = {name.split('.')[0] for name, p in model.named_parameters() if p.grad is not None}
     assert trained == {'layer2', 'layer3'}
-    assert not any(m.training for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+    moved = {name.split('.')[0] for name, b in model.named_buffers() if not torch.equal(b, before[name])}
+    assert moved == (set() if norm_eval else trained)
 
 
 @pytest.mark.parametrize('conv_cfg', [None, CGC], ids=['plain', 'cgc'])

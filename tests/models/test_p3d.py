@@ -133,7 +133,7 @@ def plain_2d(tmp_path_factory):
 
 @pytest.mark.parametrize('init', [None, 'kaiming', 'preserve'])
 def test_2d_weights_inflate(plain_2d, init):
-    """All of them arrive; doubled where ``preserve`` makes a gated layer start as the plain one."""
+    """All of them arrive as they are, gated or not."""
     path, state = plain_2d
     conv_cfg = None if init is None else dict(SPACE, gate=dict(init=init))
     net = ResNetP3DA(pretrained=str(path), conv_cfg=conv_cfg, **TWO_STAGES)
@@ -148,8 +148,7 @@ def test_2d_weights_inflate(plain_2d, init):
             source = source.replace(f'conv{i}.bn', f'bn{i}')
         for key, value in state.items():
             if key.rsplit('.', 1)[0] == source:
-                scale = 2 if init == 'preserve' and name in gated(net) else 1
-                assert_close(getattr(module, key.rsplit('.', 1)[1]).reshape(value.shape).float(), scale * value.float())
+                assert_close(getattr(module, key.rsplit('.', 1)[1]).reshape(value.shape).float(), value.float())
                 used.add(key)
     assert used == set(state)
 
@@ -173,7 +172,10 @@ def test_preserved_gates_change_nothing(plain_2d):
 def test_frozen_stages_hold_the_stem_with_its_convolution_over_time():
     net = small(frozen_stages=1, **GATES['1d-3d'])
     net.train()
+    before = {name: b.clone() for name, b in net.named_buffers()}
     net(torch.randn(2, 3, 8, 32, 32)).sum().backward()
+    assert {name.split('.')[0] for name, b in net.named_buffers() if not torch.equal(b, before[name])} == {
+        'layer2', 'layer3', 'layer4'}
     assert {name.split('.')[0] for name, p in net.named_parameters() if p.grad is not None} == {
         'layer2', 'layer3', 'layer4'}
     assert not any(m.training for m in (net.conv1, net.temporal, net.layer1))

@@ -212,3 +212,21 @@ def test_the_gate_takes_the_kernels_on_a_gpu(training, monkeypatch):
     for term, ref in zip(terms, terms_ref, strict=True):
         assert_close(term.cpu(), ref, '', 1e-5)
     assert calls == [1]
+
+
+@pytest.mark.parametrize('case', CASES[3:4] + CASES[11:12], ids=name)
+def test_second_derivatives(case):
+    """The gradient of a gradient's norm, with respect to the input and every parameter; pooling by its kernel too."""
+    gate, x, expected, x_ref = gates(case)
+    results = []
+    for module, leaf in ((gate, x), (expected, x_ref)):
+        if module is gate:
+            pooled = triton_pool.run(leaf, gate.pool_size)
+            terms = triton_context.run(pooled, *gate._modules_in_order(), gate.channel_groups)
+            terms = [gate._as_kernels(term.transpose(1, 2)) for term in terms]
+        else:
+            terms = module(leaf)
+        first = torch.autograd.grad(sum(t.square().sum() for t in terms), leaf, create_graph=True)[0]
+        results.append(torch.autograd.grad(first.square().sum(), [leaf, *module.parameters()]))
+    for ours, other in zip(*results, strict=True):
+        assert_close(ours.cpu(), other, tolerance=1e-4)

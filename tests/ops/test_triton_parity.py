@@ -179,13 +179,30 @@ def test_extreme_and_missing_terms():
             tensors[2][0], tensors[3][0] = 60, -200
             tensors[2][1], tensors[3][1] = 1e30, 3
             tensors[2][2], tensors[3][2] = 70, -69
+            tensors[2][2, 1], tensors[3][2, 2] = 200, -150
+            tensors[2][2, 3], tensors[3][2, 4] = -1e30, float('inf')
     args = (1, 1, 1)
-    y = context_gated_conv(*actual, *args, backend='triton')
-    assert_close(y.cpu(), context_gated_conv(*expected, *args, backend='reference'), tolerance=1e-5)
+    y, y_ref = run((*CASES[0][:5], *args), actual), run((*CASES[0][:5], *args), expected, 'reference')
+    assert_close(y.cpu(), y_ref, tolerance=1e-5)
+    grads, grads_ref = (torch.autograd.grad(t.square().sum(), ts) for t, ts in ((y, actual), (y_ref, expected)))
+    for g, r in zip(grads, grads_ref, strict=True):
+        assert_close(g.cpu(), r, tolerance=1e-5)
     with torch.no_grad():
         actual[2][1] = float('nan')
+        actual[2][0, 0], actual[3][0, 0] = float('inf'), -float('inf')
     y = context_gated_conv(*actual, *args, backend='triton')
-    assert y[1].isnan().all() and not y[[0, 2]].isnan().any()
+    assert y[1].isnan().all() and y[0, 0].isnan().all() and not y[0, 1:].isnan().any() and not y[2].isnan().any()
+
+
+@pytest.mark.parametrize('terms, gate', [
+    ((200, -150), 1), ((-200, 150), 0), ((150, -150), 0.5), ((300, -301), 0.26894142),
+])  # fmt: skip
+def test_terms_that_cancel(terms, gate):
+    actual, _ = leaves(CASES[0], torch.float32, True)
+    with torch.no_grad():
+        actual[2].fill_(terms[0]), actual[3].fill_(terms[1])
+    x, weight, *_, bias = (t.detach() for t in actual)
+    assert_close(run(CASES[0], actual), nn.functional.conv2d(x, weight * gate, bias, padding=1), tolerance=1e-5)
 
 
 def test_operator_registration():

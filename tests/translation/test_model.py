@@ -162,6 +162,35 @@ def test_no_sentences_give_no_translations(build):
     assert best == [] and scores.shape == (0,)
 
 
+@pytest.mark.parametrize('value', [torch.nan, torch.inf])
+@pytest.mark.parametrize('name, row', [('decoder.output.weight', 9), ('decoder.embedding.weight', BOS),
+                                       ('encoder.embedding.weight', EOS), ('decoder.output.weight', EOS)])
+def test_scores_that_are_no_numbers_stop_the_search(build, name, row, value):
+    model = build('lightconv')
+    model.get_parameter(name).data[row] = value
+    with pytest.raises(FloatingPointError, match='a weight of the checkpoint is'):
+        model(sentences((9, 6)), mode='predict')
+
+
+def test_a_translation_that_cannot_end_stops_the_search(build):
+    model = build('lightconv')
+    with torch.no_grad():  # the end token alone has the score of minus infinity
+        model.decoder.layers[-1].feed_forward.norm.weight.zero_()
+        model.decoder.layers[-1].feed_forward.norm.bias.fill_(1)
+        model.decoder.output.weight[EOS] = -torch.inf
+    with pytest.raises(FloatingPointError, match='gives no translation a finite score'):
+        model(sentences((9, 6)), mode='predict')
+
+
+@pytest.mark.parametrize('search, message', [
+    (dict(beam=0), 'beam=0 must be positive'), (dict(length_penalty=torch.inf), 'length_penalty=inf finite'),
+    (dict(width=3), 'no option width; it has beam'),
+], ids=['beam', 'penalty', 'unknown'])
+def test_options_of_the_search_are_checked(build, search, message):
+    with pytest.raises(ValueError, match=message):
+        build('lightconv', search=search)
+
+
 @ALL
 def test_loss_is_the_label_smoothed_cross_entropy_of_the_real_tokens(build, kind):
     model = build(kind, label_smoothing=0.2)

@@ -1,6 +1,7 @@
 """From downloads to the corpus folder: the usual cleaning and splits, complete, checked, or not at all."""
 
 import gzip
+import hashlib
 import json
 import shutil
 
@@ -147,7 +148,7 @@ def test_a_truncated_gzip_file_is_named(raw, tmp_path):
 def test_text_in_another_encoding_is_named(raw, tmp_path):
     broken = shutil.copytree(raw, tmp_path / 'broken')
     (broken / 'valid.de').write_bytes('schön\n'.encode('latin-1') * 20)
-    with pytest.raises(ValueError, match='valid.de is truncated or is not UTF-8'):
+    with pytest.raises(ValueError, match='valid.de is not UTF-8 text: line 1 has the byte 0xf6'):
         prepare_corpus(broken, tmp_path / 'out')
 
 
@@ -163,11 +164,54 @@ def test_a_raw_archive_is_not_taken_for_tokenised(iwslt, tmp_path):
         prepare_corpus(iwslt, tmp_path / 'out', tokenised=True)
 
 
+@pytest.mark.parametrize('where', ['.', 'below', '../source'])
+def test_the_source_is_not_written_into(raw, tmp_path, where):
+    source = shutil.copytree(raw, tmp_path / 'source')
+    with pytest.raises(ValueError, match='source, which is read; give another place'):
+        prepare_corpus(source, source / where, merges=30)
+    assert contents(source) == contents(raw)
+
+
+def test_files_that_are_no_corpus_are_not_replaced(raw, corpus_folder, tmp_path):
+    archive = tar_folder(tmp_path / 'text.tar', raw, 'text', 'w')
+    unpacked = shutil.copytree(raw, tmp_path / 'text')
+    with pytest.raises(ValueError, match='text holds train.de, .*, which would be overwritten.*another --out'):
+        prepare_corpus(archive, unpacked, merges=40)
+    assert contents(unpacked) == contents(raw)
+    (tmp_path / 'new').mkdir()
+    (tmp_path / 'new' / 'readme.txt').write_text('mine')
+    prepare_corpus(archive, tmp_path / 'new', merges=40)
+    assert contents(tmp_path / 'new') == {**contents(corpus_folder), 'readme.txt': b'mine'}
+
+
+@pytest.mark.parametrize('option', [dict(merges=0), dict(max_words=0), dict(max_ratio=float('nan'))], ids=str)
+def test_limits_must_be_of_use(raw, tmp_path, option):
+    name, value = option.popitem()
+    with pytest.raises(ValueError, match=f'{name}={value}.*must be at least 1'):
+        prepare_corpus(raw, tmp_path / 'out', **{name: value})
+
+
+def test_splits_may_lie_in_folders_of_their_own(raw, corpus_folder, tmp_path):
+    for path in raw.iterdir():
+        place = tmp_path / 'multi30k' / path.stem / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    splits = ('train/train', 'valid/valid', 'test/test')
+    prepare_corpus(tmp_path / 'multi30k', tmp_path / 'out', splits=splits, merges=40)
+    assert contents(tmp_path / 'out') == contents(corpus_folder)
+    with pytest.raises(FileNotFoundError, match='train has no file valid.de'):
+        prepare_corpus(tmp_path / 'multi30k', tmp_path / 'out')
+
+
 def test_nothing_left_to_train_on_is_named(raw, tmp_path):
     with pytest.raises(ValueError, match='no training pair is left'):
         prepare_corpus(raw, tmp_path / 'out', max_words=1)
 
 
 def test_settings_say_what_was_done(corpus_folder):
-    assert json.loads((corpus_folder / 'corpus.json').read_text()) == dict(
+    settings = json.loads((corpus_folder / 'corpus.json').read_text())
+    sums = settings.pop('sha256')
+    assert settings == dict(
         source='de', target='en', lowercase=True, reference='raw', lines=dict(train=200, valid=20, test=20))
+    assert sums == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in corpus_folder.iterdir()
+                    if path.name != 'corpus.json'}

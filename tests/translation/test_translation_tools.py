@@ -1,7 +1,9 @@
 """Training, resuming, testing, averaging and translating, as a user does them, on a tiny corpus."""
 
+import io
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -157,6 +159,32 @@ def test_translate_tool(trained, config, tmp_path, run_tool, tiny, form):
 def test_translate_tool_names_what_is_missing(config, run_tool):
     done = run_tool('translate.py', config, 'none.pth', '--text', 'Der Hund läuft.', check=False)
     assert done.returncode == 1 and 'error: none.pth' in done.stderr and 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--text', 'Hund', '--beam', '0'], 'beam=0 must be positive'),
+    (['--text', 'Hund', '--length-penalty', 'nan'], 'length_penalty=nan finite'),
+    (['--text', 'Hund', '--device', 'abacus'], "the device 'abacus' cannot be used"),
+    (['--input', '.'], "Is a directory: '.'"), (['--input', ''], "No such file or directory: ''"),
+    (['--input', 'utf16.de', '--output', 'kept.en'], 'utf16.de is UTF-16 text'),
+    (['--input', 'broken.de', '--output', 'broken.de'], 'broken.de, which is read'),
+], ids=['beam', 'penalty', 'device', 'folder', 'nothing', 'encoding', 'output'])
+def test_translate_tool_says_what_is_wrong(trained, config, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Path('utf16.de').write_text('Hund\n', encoding='utf-16')
+    Path('broken.de').write_text('Hund\n')
+    Path('kept.en').write_text('from before\n')
+    monkeypatch.setattr(sys, 'argv', ['translate.py', str(config), str(trained / 'iter_60.pth'), *arguments])
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(io.BytesIO()))
+    with pytest.raises(SystemExit, match=f'^error: .*{re.escape(message)}'):
+        runpy.run_path(str(ROOT / 'tools/translate.py'), run_name='__main__')
+    assert Path('kept.en').read_text() == 'from before\n' and Path('broken.de').read_text() == 'Hund\n'
+
+
+def test_another_kind_of_config_is_named():
+    config = ROOT / 'configs/quickstart/cgc-resnet20_1xb32-10e_digits.py'
+    with pytest.raises(ValueError, match='has no test_dataloader.dataset.corpus'):
+        Translator(str(config), 'none.pth')
 
 
 class TestAverage:

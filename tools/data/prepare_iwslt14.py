@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--target-language', default='en', help='(default: %(default)s)')
     for split in ('train', 'valid', 'test'):
         parser.add_argument(f'--{split}', default=split, help=f'files <{split}>.<language> (default: %(default)s)')
-    parser.add_argument('--tokenised', action='store_true', help='the text is tokenised, lower-cased and clean already')
+    parser.add_argument('--tokenised', action='store_true', help='the text is tokenised and clean already')
     parser.add_argument('--merges', type=int, default=10_000, help='byte-pair merges to learn (default: %(default)s)')
     parser.add_argument('--codes', help='a file of byte-pair merges to use instead')
     parser.add_argument('--max-words', type=int, default=175, help='most tokens of a training sentence')
@@ -35,7 +35,7 @@ def main() -> None:
             args.source, args.out, languages=(args.source_language, args.target_language),
             splits=(args.train, args.valid, args.test), tokenised=args.tokenised, merges=args.merges, codes=args.codes,
             max_words=args.max_words, max_ratio=args.max_ratio)
-    except (FileNotFoundError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
     print(f'\nthe corpus is ready in {folder}')
 

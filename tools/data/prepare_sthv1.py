@@ -1,8 +1,9 @@
 """Make the annotation lists of Something-Something v1 from the official label files and frame folders (or videos)."""
 
 import argparse
+import shlex
 
-from mmcgc.datasets.prepare_sthv1 import prepare_sthv1
+from mmcgc.datasets.prepare_sthv1 import options_file, prepare_sthv1
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,6 +25,10 @@ def main() -> None:
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
     print(f'\nThe lists in {args.out}: ' + ', '.join(f'{split} {count} clips' for split, count in counts.items()))
+    options = options_file(args.out, kind)
+    if options.is_file():
+        print('The frames are not named as the configs expect; give tools/train.py and tools/test.py the options\n'
+              '--cfg-options ' + shlex.join(options.read_text(encoding='utf-8').splitlines()))
 
 
 if __name__ == '__main__':

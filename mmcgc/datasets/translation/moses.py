@@ -1,13 +1,18 @@
 """Tokenising and detokenising as Moses does, through sacremoses."""
 
 import functools
+import unicodedata
 
 from ...extras import import_extra
 
 
 def tokenise(line: str, language: str, lowercase: bool) -> str:
-    """Words and punctuation apart, separated by single spaces, special characters escaped."""
-    tokens = ' '.join(_tokenizer(language).tokenize(' '.join(line.split()), return_str=True).split())
+    """Words and punctuation apart, separated by single spaces, special characters escaped.
+
+    Letters with accents are composed first (Unicode's NFC): Moses parts an accent from its letter.
+    """
+    line = ' '.join(unicodedata.normalize('NFC', line).split())
+    tokens = ' '.join(_tokenizer(language).tokenize(line, return_str=True).split())
     return tokens.lower() if lowercase else tokens
 
 

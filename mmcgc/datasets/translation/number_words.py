@@ -56,6 +56,11 @@ class NumberWords:
             pairs.append(Pair(list(num2words(number, lang='de')), re.findall(r'[a-z]+|[-,]', english), english))
         return pairs
 
+    def fingerprints(self) -> dict[str, str]:
+        """What the numbers of tokens depend on: digests of both vocabularies."""
+        return dict(source_vocabulary=self.source_vocabulary.fingerprint(),
+                    target_vocabulary=self.target_vocabulary.fingerprint())
+
     def encode(self, line: str) -> list[str]:
         """The letters of a German number word, white space left out."""
         return list(''.join(line.lower().split()))

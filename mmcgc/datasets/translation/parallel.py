@@ -22,6 +22,9 @@ class ParallelText(BaseDataset):
     For training, pairs with an empty side or with more than ``max_length`` tokens on one are left out, and the log says
     how many; in test mode every line stays.
 
+    Its ``metainfo`` names the corpus and has the ``fingerprints`` of its vocabularies and merges, by which a checkpoint
+    is known to belong to it.
+
     Args:
         corpus: Config of the corpus: SubwordCorpus or NumberWords.
         split: Its split.
@@ -33,7 +36,8 @@ class ParallelText(BaseDataset):
     def __init__(self, corpus: dict, split: str, max_length: int = 1024, sort: bool = False, **kwargs) -> None:
         self.corpus, self.split, self.max_length, self.sort = TASK_UTILS.build(corpus), split, max_length, sort
         # Plain data: MMEngine writes it into checkpoints.
-        super().__init__(metainfo=dict(corpus=dict(corpus)), **kwargs)
+        metainfo = dict(corpus=dict(corpus), fingerprints=self.corpus.fingerprints())
+        super().__init__(metainfo=metainfo, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         source_vocabulary, target_vocabulary = self.corpus.source_vocabulary, self.corpus.target_vocabulary

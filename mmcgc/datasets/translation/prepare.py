@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import re
-import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 from mmengine.logging import print_log
@@ -14,8 +14,9 @@ from mmengine.logging import print_log
 from ...extras import import_extra
 from ...models.translation.vocabulary import count_tokens
 from ...whole_file import check_outputs, write_whole_files
+from .forms import check_form
 from .moses import detokenise, tokenise
-from .sources import TextFiles
+from .sources import TextFiles, read_text
 from .subword import CODES, SETTINGS, load_bpe
 
 Splits = dict[str, list[tuple[str, str]]]
@@ -33,7 +34,8 @@ def prepare_corpus(source: str | Path, out: str | Path, *, languages: tuple[str,
 
     The raw archive of IWSLT'14 (with ``train.tags.de-en.de``) is cleaned and split as is usual: tags left out, every
     23rd of the clean training pairs for validation, dev2010, dev2012 and tst2010 to tst2012 for testing.  Any other
-    source holds ``<split>.<language>``, which may be gzipped.  All text is tokenised as Moses does and lower-cased;
+    source holds ``<split>.<language>``, which may be gzipped, in one folder: the top one, or the only one below that
+    has the training text (``<split>`` may lead to another).  All text is tokenised as Moses does and lower-cased;
     training pairs with more than ``max_words`` tokens on a side, with none, or with a ratio above ``max_ratio`` are
     left out.
 
@@ -42,7 +44,7 @@ def prepare_corpus(source: str | Path, out: str | Path, *, languages: tuple[str,
         out: The folder to write.
         languages: Source and target.
         splits: Names of the files of the three splits (not for the raw archive).
-        tokenised: The text is tokenised, lower-cased and clean; references are then made by detokenising.
+        tokenised: The text is tokenised and clean; references are then made by detokenising.
         merges: Byte-pair merges to learn on both languages together.
         codes: A file of merges to use instead; by default ``code`` of the source where it is tokenised and has one.
         max_words, max_ratio: Limits of the cleaning.
@@ -52,21 +54,29 @@ def prepare_corpus(source: str | Path, out: str | Path, *, languages: tuple[str,
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file is truncated, is no text, or has another number of lines than its other language; or what
-            is to be written lies in ``source`` or is ``codes``.
+        ValueError: A file is truncated, is no text, or has another number of lines than its other language; it is not
+            certain which file is meant; the text is in pieces of words, or is not tokenised as was said; or what is to
+            be written lies in ``source``, is ``codes``, or takes the place of files that are no corpus.
     """
     root = Path(out)
     check_outputs([root / SETTINGS, root / CODES], [source, *([codes] if codes else [])])
-    files = TextFiles(source)
+    if merges < 1 or max_words < 1 or not max_ratio >= 1:
+        raise ValueError(f'merges={merges}, max_words={max_words} and max_ratio={max_ratio} must be at least 1')
     de, en = languages
-    if f'train.tags.{de}-{en}.{de}' in files:
+    tagged = f'train.tags.{de}-{en}.{de}'
+    files = TextFiles(source, f'{splits[0]}.{de}', tagged)
+    if files.mark == tagged:
         raw = _read_iwslt(files, languages)
         if tokenised:
             raise ValueError(f'{source} holds the raw IWSLT archive, which is not tokenised: leave --tokenised out')
     else:
         raw = {name: files.parallel(f'{file}.{de}', f'{file}.{en}')
                for name, file in zip(('train', 'valid', 'test'), splits, strict=True)}
-    words = raw if tokenised else {name: _tokenise(pairs, languages, name) for name, pairs in raw.items()}
+    for name, pairs in raw.items():
+        for side, language in enumerate(languages):
+            check_form([pair[side] for pair in pairs], tokenised, f'the text of {name}.{language} from {files.folder}')
+    words = {name: _lower(pairs, name) if tokenised else _tokenise(pairs, languages, name)
+             for name, pairs in raw.items()}
     if not tokenised:
         kept = [i for i, pair in enumerate(words['train']) if _is_clean(pair, max_words, max_ratio)]
         print_log(f'train: {len(words["train"]) - len(kept)} of {len(words["train"])} pairs left out: empty, above '
@@ -81,29 +91,32 @@ def prepare_corpus(source: str | Path, out: str | Path, *, languages: tuple[str,
     if not words['train']:
         raise ValueError(f'{source}: no training pair is left after cleaning')
 
-    contents = {}
-    if codes is None and tokenised and 'code' in files:
-        contents[CODES] = '\n'.join(files.lines('code')) + '\n'
-    elif codes is not None:
-        contents[CODES] = '\n'.join(TextFiles(Path(codes).parent).lines(Path(codes).name)) + '\n'
+    if codes is not None:
+        merged = read_text(Path(codes))
+    elif tokenised and 'code' in files:
+        merged = files.text('code')
     else:
         print_log(f'learning {merges} merges')
-        contents[CODES] = learn_merges(words['train'], merges)
-    with tempfile.TemporaryDirectory() as staging:
-        (Path(staging) / CODES).write_bytes(contents[CODES].encode())
-        bpe = load_bpe(Path(staging) / CODES)
-        for side, language in enumerate(languages):
-            for name in ('train', 'valid', 'test'):
-                lines = [' '.join(bpe.segment_tokens(pair[side].split())) for pair in words[name]]
-                contents[f'{name}.{language}'] = _join(lines)
-                if name == 'train':
-                    contents[f'vocab.{language}'] = count_tokens(line.split() for line in lines)
-        for name in ('valid', 'test'):
-            references = [detokenise(pair[1], en) if tokenised else pair[1] for pair in raw[name]]
-            contents[f'{name}.detok.{en}'] = _join(references)
-        settings = dict(source=de, target=en, lowercase=True, reference='detokenised' if tokenised else 'raw',
-                        lines={name: len(words[name]) for name in ('train', 'valid', 'test')})
-        contents[SETTINGS] = json.dumps(settings, indent=2) + '\n'
+        merged = learn_merges(words['train'], merges)
+    contents = {CODES: merged.replace('\r\n', '\n').rstrip('\n') + '\n'}
+    bpe = load_bpe(contents[CODES], str(codes or f'{files.folder}/code'))
+    for side, language in enumerate(languages):
+        for name in ('train', 'valid', 'test'):
+            lines = [' '.join(bpe.segment_tokens(pair[side].split())) for pair in words[name]]
+            contents[f'{name}.{language}'] = _join(lines)
+            if name == 'train':
+                contents[f'vocab.{language}'] = count_tokens(line.split() for line in lines)
+    for name in ('valid', 'test'):
+        references = [detokenise(pair[1], en) if tokenised else pair[1] for pair in raw[name]]
+        contents[f'{name}.detok.{en}'] = _join(references)
+    settings = dict(source=de, target=en, lowercase=True, reference='detokenised' if tokenised else 'raw',
+                    lines={name: len(words[name]) for name in ('train', 'valid', 'test')},
+                    sha256={name: sha256(content.encode()).hexdigest() for name, content in contents.items()})
+    contents[SETTINGS] = json.dumps(settings, indent=2) + '\n'
+    foreign = [name for name in contents if (root / name).exists()]
+    if foreign and not (root / SETTINGS).exists():
+        raise ValueError(f'{root} holds {", ".join(foreign)}, which would be overwritten, but is no corpus that this '
+                         'command has made: give another --out')
     write_whole_files(root, contents.items())  # the settings, which make the folder a corpus, come last
     return root
 
@@ -150,6 +163,14 @@ def _tokenise(pairs: list[tuple[str, str]], languages: tuple[str, str], name: st
     print_log(f'{name}: tokenising {len(pairs)} pairs')
     return [tuple(tokenise(text, language, True) for text, language in zip(pair, languages, strict=True))
             for pair in pairs]
+
+
+def _lower(pairs: list[tuple[str, str]], name: str) -> list[tuple[str, str]]:
+    lowered = [tuple(side.lower() for side in pair) for pair in pairs]
+    changed = sum(old != new for old, new in zip(pairs, lowered, strict=True))
+    if changed:
+        print_log(f'{name}: {changed} of {len(pairs)} pairs had capitals and were lower-cased')
+    return lowered
 
 
 def _is_clean(pair: tuple[str, str], max_words: int, max_ratio: float) -> bool:

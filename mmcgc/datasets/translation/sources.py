@@ -1,89 +1,148 @@
-"""Text files from folders and archives, compressed or not, by name."""
+"""Text files from a folder or an archive, compressed or not, each from one place that is certain."""
 
 from __future__ import annotations
 
+import glob
 import gzip
 import lzma
 import tarfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from ...plain_text import decode_text
 
 _BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
 class TextFiles:
-    """The files of a folder (with its subfolders) or of a tar archive; ``.gz`` at the end of a name is left out.
+    """The files of one folder, which is a folder on the disk or lies in a tar archive; each may be gzipped.
+
+    It is the top folder of the source if one of ``marks`` lies there, else the only folder below that holds one.  Other
+    folders are not looked into.
 
     Args:
         source: The folder or archive.
+        marks: Names of files that tell the folder.
+
+    Attributes:
+        mark: The one of ``marks`` that was found.
 
     Raises:
-        FileNotFoundError: There is no such thing.
-        ValueError: The archive is truncated or is none.
+        FileNotFoundError: There is no such thing, or it has none of ``marks``.
+        ValueError: Several folders hold one of ``marks``, or the archive is truncated or is none.
     """
 
-    def __init__(self, source: str | Path) -> None:
+    def __init__(self, source: str | Path, *marks: str) -> None:
         self.source = Path(source)
-        self._paths: dict[str, Path] = {}
-        self._contents: dict[str, bytes] = {}
-        if self.source.is_dir():
-            for path in sorted(self.source.rglob('*')):
-                if path.is_file():
-                    self._paths.setdefault(path.name.removesuffix('.gz'), path)
-        elif self.source.is_file():
-            self._read_archive()
-        else:
+        self._members: list[tuple[PurePosixPath, bytes]] | None = None
+        if self.source.is_file():
+            self._members = _read_archive(self.source)
+        elif not self.source.is_dir():
             raise FileNotFoundError(f'{source} does not exist; give the folder or the archive of the corpus')
+        self._folder = Path() if self._members is None else PurePosixPath()
+        found = {(mark, self._folder) for mark in marks if self._places(mark)}
+        found = found or {(mark, place) for mark in marks for place in self._below(mark)}
+        if len(found) > 1:
+            listed = ', '.join(sorted(str(self.source / place / mark) for mark, place in found))
+            raise ValueError(f'{source} holds more than one corpus: {listed}. Give the folder of the one that is meant')
+        if not found:
+            raise FileNotFoundError(f'{source} has no file {" or ".join(marks)}')
+        (self.mark, self._folder), = found
 
-    def _read_archive(self) -> None:
-        try:
-            with tarfile.open(self.source) as archive:
-                for member in archive:
-                    if member.isfile():
-                        content = archive.extractfile(member).read()
-                        name = Path(member.name).name
-                        content = gzip.decompress(content) if name.endswith('.gz') else content
-                        self._contents.setdefault(name.removesuffix('.gz'), content)
-                while archive.fileobj.read(1 << 20):  # to the checksum at the end of a compressed archive
-                    pass
-        except _BROKEN as error:
-            raise ValueError(f'{self.source} is truncated or is no tar archive: {error}') from error
+    @property
+    def folder(self) -> str:
+        """The folder, for a message."""
+        return str(self.source / self._folder)
+
+    def _below(self, name: str) -> list[Path] | list[PurePosixPath]:
+        """The folders below the top one in which a file of that name lies, relative to it."""
+        depth = len(PurePosixPath(name).parts)
+        if self._members is not None:
+            paths = [path for path, _ in self._members if path.parts[-depth:] == PurePosixPath(name).parts
+                     or path.parts[-depth:] == PurePosixPath(f'{name}.gz').parts]
+        else:
+            paths = [path.relative_to(self.source) for form in (name, f'{name}.gz')
+                     for path in self.source.rglob(glob.escape(form)) if path.is_file()]
+        return [path.parents[depth - 1] for path in paths]
+
+    def _places(self, name: str) -> list[tuple[str, bytes | Path]]:
+        """Every file that the name stands for in the folder, and where it is, for a message."""
+        forms = [self._folder / name, self._folder / f'{name}.gz']
+        if self._members is not None:
+            return [(f'{self.source}:{path}', content) for path, content in self._members if path in forms]
+        paths = [self.source / form for form in forms]
+        return [(str(path), path) for path in paths if path.is_file()]
 
     def __contains__(self, name: str) -> bool:
-        return name in self._paths or name in self._contents
+        return bool(self._places(name))
 
-    def where(self, name: str) -> str:
-        """The file, for a message."""
-        return str(self._paths.get(name, f'{self.source}:{name}'))
-
-    def lines(self, name: str) -> list[str]:
-        """The lines of a file, white space made single spaces.
+    def text(self, name: str) -> str:
+        """The text of a file.
 
         Raises:
             FileNotFoundError: There is no file of that name.
-            ValueError: It is truncated or is not UTF-8.
+            ValueError: There are several, or it is truncated or is not UTF-8.
         """
-        if name not in self:
-            raise FileNotFoundError(f'{self.source} has no file {name}')
-        try:
-            content = self._contents[name] if name in self._contents else self._read(self._paths[name])
-            text = content.decode()
-        except (*_BROKEN, UnicodeDecodeError) as error:
-            raise ValueError(f'{self.where(name)} is truncated or is not UTF-8 text: {error}') from error
-        lines = text.split('\n')
+        places = self._places(name)
+        if not places:
+            raise FileNotFoundError(f'{self.folder} has no file {name}')
+        if len(places) > 1:
+            raise ValueError(f'it is not certain which file is meant, {" or ".join(where for where, _ in places)}: '
+                             'take the others away')
+        (where, content), = places
+        return read_text(content, where) if isinstance(content, Path) else _decode(content, where)
+
+    def lines(self, name: str) -> list[str]:
+        """The lines of a file, white space made single spaces; raises what :meth:`text` does."""
+        lines = self.text(name).split('\n')
         if lines[-1] == '':
             lines.pop()
         return [' '.join(line.split()) for line in lines]
 
     def parallel(self, *names: str) -> list[tuple[str, ...]]:
-        """The lines of files that go together; ValueError where their numbers differ."""
+        """The lines of files that go together; ValueError where their numbers differ or all are the same text."""
         columns = [self.lines(name) for name in names]
+        where = [self._places(name)[0][0] for name in names]
         if len({len(column) for column in columns}) > 1:
-            counts = ', '.join(f'{self.where(name)} has {len(c)} lines' for name, c in zip(names, columns, strict=True))
+            counts = ', '.join(f'{place} has {len(column)} lines' for place, column in zip(where, columns, strict=True))
             raise ValueError(f'these files are not parallel: {counts}; one of them was truncated or is of another '
                              'corpus')
+        if not columns[0]:
+            raise ValueError(f'{where[0]} has no lines')
+        if all(column == columns[0] for column in columns[1:]):
+            raise ValueError(f'{" and ".join(where)} hold the same text, not a text and its translation')
         return list(zip(*columns, strict=True))
 
-    @staticmethod
-    def _read(path: Path) -> bytes:
-        return gzip.decompress(path.read_bytes()) if path.suffix == '.gz' else path.read_bytes()
+
+def read_text(path: Path, where: str | None = None) -> str:
+    """The text of a file on the disk, unpacked where its name ends in ``.gz``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is truncated or is not UTF-8.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'there is no file {path}')
+    return _decode(path.read_bytes(), where or str(path))
+
+
+def _decode(content: bytes, where: str) -> str:
+    if where.endswith('.gz'):
+        try:
+            content = gzip.decompress(content)
+        except _BROKEN as error:
+            raise ValueError(f'{where} is truncated or is not compressed by gzip: {error}') from error
+    return decode_text(content, where)
+
+
+def _read_archive(source: Path) -> list[tuple[PurePosixPath, bytes]]:
+    """Names and contents of the files of a tar archive."""
+    try:
+        with tarfile.open(source) as archive:
+            members = [(PurePosixPath(member.name), archive.extractfile(member).read()) for member in archive
+                       if member.isfile()]
+            while archive.fileobj.read(1 << 20):  # to the checksum at the end of a compressed archive
+                pass
+    except _BROKEN as error:
+        raise ValueError(f'{source} is truncated or is no tar archive: {error}') from error
+    return members

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from ...extras import import_extra
-from ...models.translation import Vocabulary
+from ...models.translation.vocabulary import Vocabulary, digest
+from ...plain_text import decode_text
 from ...registry import TASK_UTILS
 from .moses import detokenise, tokenise
 
@@ -53,13 +56,14 @@ class SubwordCorpus:
             raise FileNotFoundError(f'no prepared corpus in {folder!r}: {path} is missing; '
                                     'tools/data/prepare_iwslt14.py makes the folder')
         try:
-            self.settings = json.loads(path.read_text(encoding='utf-8'))
+            self.settings = json.loads(decode_text(path.read_bytes(), str(path)))
             self.source_language, self.target_language = self.settings['source'], self.settings['target']
             self.lowercase, self.lines = self.settings['lowercase'], self.settings['lines']
+            self._sums = dict(self.settings.get('sha256', {}))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f'{path} is broken ({error!r}): {_AGAIN}') from error
-        self.source_vocabulary = Vocabulary.load(self.folder / f'vocab.{self.source_language}')
-        self.target_vocabulary = Vocabulary.load(self.folder / f'vocab.{self.target_language}')
+        self.source_vocabulary, self.target_vocabulary = (
+            self._load_vocabulary(f'vocab.{language}') for language in (self.source_language, self.target_language))
 
     def read(self, split: str) -> list[Pair]:
         """The pairs of a split.
@@ -78,15 +82,37 @@ class SubwordCorpus:
             references = [None] * len(target)
         return [Pair(s.split(), t.split(), r) for s, t, r in zip(source, target, references, strict=True)]
 
+    def fingerprints(self) -> dict[str, str]:
+        """What the numbers of tokens depend on: digests of both vocabularies and of the merges."""
+        return dict(source_vocabulary=self.source_vocabulary.fingerprint(),
+                    target_vocabulary=self.target_vocabulary.fingerprint(), merges=digest(self._codes))
+
+    def _load_vocabulary(self, name: str) -> Vocabulary:
+        vocabulary = Vocabulary.load(self.folder / name)
+        cased = next((token for token in vocabulary.tokens if token != token.lower()), None)
+        if self.lowercase and cased is not None:
+            raise ValueError(f'{self.folder / name} holds {cased!r}, but the corpus is to be lower-cased: {_AGAIN}')
+        self._check_sum(name)
+        return vocabulary
+
     def _read_lines(self, name: str, split: str) -> list[str]:
+        lines = self._read(name).split('\n')[:-1]  # without the empty piece after the last line's end
+        if len(lines) != self.lines[split]:
+            raise ValueError(f'{self.folder / name} has {len(lines)} whole lines instead of {self.lines[split]}, it '
+                             f'was truncated or changed: {_AGAIN}')
+        self._check_sum(name)
+        return lines
+
+    def _read(self, name: str) -> str:
         path = self.folder / name
         if not path.is_file():
             raise FileNotFoundError(f'{path} is missing: {_AGAIN}')
-        lines = path.read_bytes().decode().split('\n')[:-1]  # without the empty piece after the last line's end
-        if len(lines) != self.lines[split]:
-            raise ValueError(f'{path} has {len(lines)} whole lines instead of {self.lines[split]}, it was truncated or '
-                             f'changed: {_AGAIN}')
-        return lines
+        return decode_text(path.read_bytes(), str(path))
+
+    def _check_sum(self, name: str) -> None:
+        """ValueError where a file is not the one that the corpus was made with; older corpora do not tell."""
+        if self._sums.get(name, actual := sha256((self.folder / name).read_bytes()).hexdigest()) != actual:
+            raise ValueError(f'{self.folder / name} is not the file that the corpus was made with: {_AGAIN}')
 
     def encode(self, line: str) -> list[str]:
         """A line of the source language, as one would write it, in subwords."""
@@ -102,16 +128,23 @@ class SubwordCorpus:
 
     @functools.cached_property
     def _bpe(self):
-        path = self.folder / CODES
-        if not path.is_file():
-            raise FileNotFoundError(f'{path} is missing: {_AGAIN}')
-        return load_bpe(path)
+        bpe = load_bpe(self._codes, str(self.folder / CODES))
+        self._check_sum(CODES)
+        return bpe
+
+    @functools.cached_property
+    def _codes(self) -> str:
+        return self._read(CODES)
 
 
-def load_bpe(path: Path):
-    """The byte-pair merges of a file; ValueError where a line is none."""
-    with path.open(encoding='utf-8', newline='\n') as file:
-        for number, line in enumerate(file, 1):
-            if not line.startswith('#version') and len(line.rstrip('\r\n ').split(' ')) != 2:
-                raise ValueError(f'{path}, line {number}: expected two symbols to merge, got {line!r}')
-        return import_extra('subword_nmt.apply_bpe').BPE(file)
+def load_bpe(codes: str, where: str):
+    """The byte-pair merges in the text of a file; ValueError, which names ``where``, if a line is none."""
+    lines = codes.removesuffix('\n').split('\n')
+    first = int(lines[0].startswith('#version'))
+    for number, line in enumerate(lines[first:], first + 1):
+        if len(line.rstrip('\r ').split(' ')) != 2:
+            raise ValueError(f'{where}, line {number}: expected two symbols to merge, got {line!r}; it must be a file '
+                             'of subword-nmt, with one merge a line')
+    if not lines[first:]:
+        raise ValueError(f'{where} holds no merges')
+    return import_extra('subword_nmt.apply_bpe').BPE(io.StringIO(codes))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
@@ -30,6 +32,7 @@ class TranslationModel(BaseModel):
 
     Raises:
         FileNotFoundError: A vocabulary file is missing.
+        ValueError: An option of ``search`` is unknown, the beam is not positive, or the length penalty is not finite.
     """
 
     def __init__(self, source_vocabulary: int | str, target_vocabulary: int | str, encoder: dict, decoder: dict,
@@ -43,6 +46,13 @@ class TranslationModel(BaseModel):
         self.decoder = Decoder(target, **decoder)
         self.label_smoothing = label_smoothing
         self.search = dict(dict(beam=6, length_penalty=1., max_length=(1.5, 20)), **(search or {}))
+        unknown = set(self.search) - {'beam', 'length_penalty', 'max_length'}
+        if unknown:
+            raise ValueError(f'search has no option {", ".join(sorted(unknown))}; it has beam, length_penalty and '
+                             'max_length')
+        if self.search['beam'] < 1 or not math.isfinite(self.search['length_penalty']):
+            raise ValueError(f"beam={self.search['beam']} must be positive, and "
+                             f"length_penalty={self.search['length_penalty']} finite")
 
     def forward(self, inputs: Tensor, targets: Tensor | None = None, data_samples: list[BaseDataElement] | None = None,
                 mode: str = 'tensor') -> Tensor | dict[str, Tensor] | list[BaseDataElement]:

@@ -28,6 +28,9 @@ def beam_search(decoder: Decoder, memory: Tensor, padding: Tensor, max_lengths: 
 
     Returns:
         B translations, (T,) each, without ``<s>`` and ``</s>``, and their scores (B,).
+
+    Raises:
+        FloatingPointError: The scores of the decoder are not finite.
     """
     batch, device = len(memory), memory.device
     source, state = decoder.read(memory, padding), decoder.start()
@@ -50,6 +53,9 @@ def beam_search(decoder: Decoder, memory: Tensor, padding: Tensor, max_lengths: 
 
         totals = (sums.unsqueeze(2) + steps).flatten(1)  # (b, beam * V)
         top, index = totals.topk(min(2 * beam, totals.shape[1]), dim=1)  # (b, 2 * beam), the best first
+        if top.isnan().any():
+            raise FloatingPointError(f'the scores of the decoder are NaN in step {length}: a weight of the checkpoint '
+                                     'is NaN or infinite, or the numbers are too large for their type')
         parent, token = index // steps.shape[2], index % steps.shape[2]  # (b, 2 * beam)
 
         ends = token.eq(EOS) & top.isfinite()  # (b, 2 * beam)
@@ -73,4 +79,7 @@ def beam_search(decoder: Decoder, memory: Tensor, padding: Tensor, max_lengths: 
         state.select(hypotheses)
         if len(keep) < len(sentences):
             source, sentences, finished = source.select(keep), sentences[keep], finished[keep]
+    if not scores.isfinite().all():
+        raise FloatingPointError('the decoder gives no translation a finite score: a weight of the checkpoint is '
+                                 'infinite, or the numbers are too large for their type')
     return best, scores

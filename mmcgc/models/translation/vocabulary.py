@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
+
+from ...plain_text import decode_text
 
 SPECIALS = ('<pad>', '<s>', '</s>', '<unk>')
 PAD, BOS, EOS, UNK = range(4)
@@ -40,6 +43,10 @@ class Vocabulary:
         """Tokens of the numbers, special ones left out."""
         return [self.tokens[i] for i in ids if len(SPECIALS) <= i < len(self.tokens)]
 
+    def fingerprint(self) -> str:
+        """A digest of the tokens in their order."""
+        return digest('\n'.join(self.tokens))
+
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
         """Reads a file with a token and its count on each line.
@@ -50,7 +57,7 @@ class Vocabulary:
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f'no vocabulary {str(path)!r}: tools/data/prepare_iwslt14.py makes it')
-        lines = Path(path).read_bytes().decode().split('\n')
+        lines = decode_text(Path(path).read_bytes(), str(path)).split('\n')
         if lines.pop() != '':
             raise ValueError(f'{path} breaks off in line {len(lines) + 1}: make it again with '
                              'tools/data/prepare_iwslt14.py')
@@ -70,3 +77,8 @@ def count_tokens(lines: Iterable[list[str]]) -> str:
         counts.pop(special, None)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ''.join(f'{token} {count}\n' for token, count in ordered)
+
+
+def digest(text: str) -> str:
+    """A short name that other text does not have."""
+    return sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,61 @@
+"""In validation and testing every sample counts once, whatever the ranks, and every score is a number."""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+
+from mmengine.dist import all_gather_object
+from mmengine.hooks import Hook
+from mmengine.structures import BaseDataElement
+from torch.utils.data import DataLoader
+
+from .loss_guard import _finite
+
+
+class EachSampleOnceHook(Hook):
+    """Refuses a data loader that leaves samples out or gives them twice, too few results, and scores that are NaN.
+
+    MMEngine takes the results of the ranks in turn, and cuts them to the length of the data set: that is right for its
+    DefaultSampler alone.
+
+    Raises:
+        ValueError: Before the first batch, on every rank; or the model gave another number of results.
+        FloatingPointError: A score is NaN or infinite.
+    """
+
+    def before_val_epoch(self, runner) -> None:
+        self._check_indices(runner.val_dataloader)
+
+    def before_test_epoch(self, runner) -> None:
+        self._check_indices(runner.test_dataloader)
+
+    def _check_indices(self, loader: DataLoader) -> None:
+        self.results = self.expected = 0
+        if not isinstance(loader, DataLoader) or loader.batch_sampler is None:  # a stream, whose length nobody knows
+            return
+        count = len(loader.dataset)
+        mine = list(islice(chain.from_iterable(loader.batch_sampler), count + 1))
+        ranks = all_gather_object(mine)
+        taken = list(chain.from_iterable(zip(*ranks, strict=False)))[:count]
+        if sorted(taken) != list(range(count)):
+            raise ValueError(
+                f'of {count} samples {len(set(taken))} would be scored on {len(ranks)} ranks, some of them twice: test '
+                "with sampler=dict(type='DefaultSampler', shuffle=False) and a batch_size, without drop_last, or alone")
+        self.expected = len(mine)
+
+    def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        self._check_results(outputs, batch_idx, runner.test_dataloader)
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        self._check_results(outputs, batch_idx, runner.val_dataloader)
+
+    def _check_results(self, outputs, batch_idx: int, loader: DataLoader) -> None:
+        self.results += len(outputs)
+        for sample in outputs:
+            fields = dict(sample.items()) if isinstance(sample, BaseDataElement) else sample
+            for name, value in fields.items() if isinstance(fields, dict) else ():
+                if name.startswith('pred') and not _finite(value):
+                    raise FloatingPointError(f'{name} of a sample in batch {batch_idx} is NaN or infinite: the model '
+                                             'is broken, or its precision too low (leave --amp out)')
+        if self.expected and batch_idx == len(loader) - 1 and self.results != self.expected:
+            raise ValueError(f'the model gave {self.results} results for {self.expected} samples')

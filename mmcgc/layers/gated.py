@@ -1,0 +1,41 @@
+"""What all layers with a gate share, and which layers of a network are gated."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class Gated:
+    """A layer whose kernel is multiplied by its child ``gate``, or is plain where that is None.
+
+    It stands before an ``nn.Module`` among the bases.
+
+    Attributes:
+        gate: the module that reads the input.
+        gate_frames: T where the batch holds clips of T frames, each with a gate of its own; else None.
+        gate_gain: the largest value of the gate.
+    """
+
+    gate: nn.Module | None
+    gate_frames: int | None = None
+    gate_gain: float = 1
+
+    def apply(self, fn) -> nn.Module:
+        """As ``nn.Module.apply``; but initialisers that an OpenMMLab network applies to its layers pass the gate by.
+
+        They go by the class of a layer (``Linear``, norms), or write into all layers below a name (``override``).  How
+        a gate starts is said by its own options.
+        """
+        in_init_weights = hasattr(self, '_params_init_info')  # set by mmengine's BaseModule.init_weights while it lasts
+        if not in_init_weights and getattr(fn, '__module__', None) != 'mmengine.model.weight_init':
+            return super().apply(fn)
+        for child in self.children():
+            if child is not self.gate:
+                child.apply(fn)
+        fn(self)
+        return self
+
+
+def gated_layers(model: nn.Module, kind: type[Gated] = Gated) -> dict[str, Gated]:
+    """The layers of a network that have a gate, by name and in the network's order; ``kind`` picks some of them."""
+    return {name: m for name, m in model.named_modules() if isinstance(m, kind) and m.gate is not None}

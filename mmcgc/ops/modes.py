@@ -1,0 +1,54 @@
+"""What happens around a call: tracing, transformations of functions, layers that somebody replaced or watches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules.module import _has_any_global_hook
+
+_CALL, _FORWARDS = nn.Module.__call__, {kind: kind.forward for kind in (nn.Linear, nn.BatchNorm1d)}
+
+
+def traced() -> bool:
+    """Whether a program is being made of the call: compiled, exported or traced."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+
+
+def transformed() -> bool:
+    """Whether ``torch.func`` transforms the call, or derivatives are taken forward (``torch.autograd.forward_ad``).
+
+    Only PyTorch's own operators take part in that; ours would silently count as constants, or fail.
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def differentiated(grad: Tensor) -> bool:
+    """In the backward pass of ``grad``: whether it is differentiated in its turn (``create_graph=True``), transformed,
+    or taken of many gradients at once (``is_grads_batched=True``)."""
+    return torch.is_grad_enabled() or transformed() or torch._C._functorch.is_legacy_batchedtensor(grad)
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Whether a hook waits in a module itself, or in all modules."""
+    hooks = module._forward_pre_hooks or module._forward_hooks or module._backward_pre_hooks or module._backward_hooks
+    return bool(hooks or _has_any_global_hook())
+
+
+def is_plain(layer: nn.Module, usual: type[nn.Module]) -> bool:
+    """Whether a layer may be computed from its parameters, because calling it gives what ``usual`` computes from them.
+
+    Not where it or its ``forward`` is another, a hook waits in it, or its parameters are computed, quantised or tensors
+    of a class of their own; in doubt it is called.
+
+    Args:
+        layer: of a gate.
+        usual: ``nn.Linear`` or ``nn.BatchNorm1d``; subclasses that inherit its ``forward`` count as it.
+    """
+    kind = type(layer)
+    if not isinstance(layer, usual) or kind.forward is not _FORWARDS[usual] or kind.__call__ is not _CALL:
+        return False
+    if is_watched(layer) or 'forward' in layer.__dict__ or layer._compiled_call_impl is not None:
+        return False
+    own = layer._parameters
+    return 'weight' in own and 'bias' in own and all(p is None or type(p) is nn.Parameter for p in own.values())
