@@ -12,7 +12,7 @@ from mmengine.registry import Registry
 EXTRAS = {
     'image': ('mmpretrain', 'torchvision', 'sklearn', 'safetensors'),
     'video': ('mmaction', 'decord'),
-    'analysis': ('matplotlib', 'fvcore', 'pytorch_grad_cam', 'tensorboard'),
+    'analysis': ('matplotlib', 'scipy', 'fvcore', 'pytorch_grad_cam', 'tensorboard'),
     'text': ('num2words', 'sacrebleu', 'sacremoses', 'subword_nmt'),
     'export': ('onnx', 'onnxruntime', 'onnxscript'),
 }

@@ -37,12 +37,13 @@ BASE = """
     from mmcgc.__main__ import main
     main(['info'])
     import mmcgc.models, mmcgc.engine
-    from mmcgc.registry import MODELS
+    from mmcgc.registry import DATASETS, MODELS, TRANSFORMS
     print(MODELS.get('TranslationModel').__name__)
-    try:
-        MODELS.build(dict(type='CIFARResNet', depth=20))
-    except ImportError as error:
-        print(error)
+    for registry, name in ((MODELS, 'CIFARResNet'), (DATASETS, 'VideoDataset'), (TRANSFORMS, 'DecodeOnce')):
+        try:
+            registry.build(dict(type=name))
+        except ImportError as error:
+            print(error)
 """
 
 
@@ -52,6 +53,8 @@ def test_the_layers_do_without_every_extra():
     assert 'torch.Size([2, 16, 6, 6])' in done.stdout and 'CGConv2d' in done.stdout
     assert 'TranslationModel' in done.stdout
     assert "CIFARResNet needs mmpretrain (No module named 'mmpretrain'): pip install 'mmcgc[image]'" in done.stdout
+    for name in ('VideoDataset', 'DecodeOnce'):
+        assert f"{name} needs mmaction (No module named 'mmaction'): pip install 'mmcgc[video]'" in done.stdout
 
 
 CONFIG = """

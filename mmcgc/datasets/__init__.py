@@ -1,7 +1,7 @@
 """Data sets that mmpretrain and mmaction2 lack."""
 
 from ..extras import optional
-from ..registry import DATASETS
+from ..registry import DATASETS, TRANSFORMS
 from .translation import ParallelText
 
 __all__ = [
@@ -20,7 +20,9 @@ with optional(DATASETS, 'mmpretrain', 'CIFAR10', 'Digits', 'Imagenette'):
     from .digits import Digits
     from .imagenette import Imagenette
 
-with optional(DATASETS, 'mmaction', 'DecodeOnce', 'MovingDigits', 'RawframeDataset', 'VideoDataset'):
-    from .decode_once import DecodeOnce
+with optional(DATASETS, 'mmaction', 'MovingDigits', 'RawframeDataset', 'VideoDataset'):
     from .moving_digits import MovingDigits
     from .video import RawframeDataset, VideoDataset
+
+with optional(TRANSFORMS, 'mmaction', 'DecodeOnce'):
+    from .decode_once import DecodeOnce
