@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import chain, islice
 
 from mmengine.dist import all_gather_object
@@ -55,8 +54,7 @@ class EachSampleOnceHook(Hook):
         for sample in outputs:
             fields = dict(sample.items()) if isinstance(sample, BaseDataElement) else sample
             for name, value in fields.items() if isinstance(fields, dict) else ():
-                score = name == 'score' and isinstance(value, float)  # of a translation
-                if name.startswith('pred') and not _finite(value) or score and not math.isfinite(value):
+                if name.startswith('pred') and not _finite(value):
                     raise FloatingPointError(f'{name} of a sample in batch {batch_idx} is NaN or infinite: the model '
                                              'is broken, or its precision too low (leave --amp out)')
         if self.expected and batch_idx == len(loader) - 1 and self.results != self.expected:
