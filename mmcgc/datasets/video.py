@@ -5,6 +5,7 @@ import logging
 import torch
 from mmaction.datasets import RawframeDataset as _RawframeDataset
 from mmaction.datasets import VideoDataset as _VideoDataset
+from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
 
 from ..registry import DATASETS
@@ -29,7 +30,8 @@ class CheckedClips:
         *args, **kwargs: Of mmaction2's data set.
 
     Raises:
-        ValueError: If ``broken`` is unknown; when a clip is read, if it is broken or all are.
+        ValueError: If ``broken`` is unknown or a line of the list cannot be read; when a clip is read, if it
+            is broken or all are.
     """
 
     def __init__(self, *args, broken: str = 'raise', min_frames: int = 2, **kwargs) -> None:
@@ -37,6 +39,18 @@ class CheckedClips:
             raise ValueError(f"broken must be 'raise' or 'skip', got {broken!r}")
         self.broken, self.min_frames = broken, min_frames
         super().__init__(*args, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        try:
+            return super().load_data_list()
+        except (AssertionError, IndexError, ValueError) as error:
+            lines = [line.strip() for line in list_from_file(self.ann_file)]
+            parts = [line.split(getattr(self, 'delimiter', None)) for line in lines]
+            odd = [not all(number.isdecimal() for number in numbers) for _, *numbers in parts]
+            worst = max(range(len(lines)), key=lambda i: (odd[i], len(parts[i])))
+            raise ValueError(f'{self.ann_file} cannot be read, see line {worst + 1}, {lines[worst]!r}: expected a path '
+                             "and numbers with spaces between; for videos whose paths hold spaces, write ';' in the "
+                             "list and set delimiter=';' in the config, and rename or link such folders") from error
 
     def full_init(self) -> None:
         if self._fully_initialized:

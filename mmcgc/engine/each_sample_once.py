@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from itertools import chain, islice
 
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.structures import BaseDataElement
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .loss_guard import _finite
@@ -20,7 +20,8 @@ class EachSampleOnceHook(Hook):
     DefaultSampler alone.
 
     Raises:
-        ValueError: Before the first batch, on every rank; or the model gave another number of results.
+        ValueError: Before the first batch, on every rank; a label is beyond the classes of the model, which would count
+            as wrong; or the model gave another number of results.
         FloatingPointError: A score is NaN or infinite.
     """
 
@@ -54,10 +55,22 @@ class EachSampleOnceHook(Hook):
         self.results += len(outputs)
         for sample in outputs:
             fields = dict(sample.items()) if isinstance(sample, BaseDataElement) else sample
-            for name, value in fields.items() if isinstance(fields, dict) else ():
-                score = name == 'score' and isinstance(value, float)  # of a translation
-                if name.startswith('pred') and not _finite(value) or score and not math.isfinite(value):
+            if not isinstance(fields, dict):
+                continue
+            for name, value in fields.items():
+                if name.startswith('pred') and not _finite(value):
                     raise FloatingPointError(f'{name} of a sample in batch {batch_idx} is NaN or infinite: the model '
                                              'is broken, or its precision too low (leave --amp out)')
+            self._check_label(fields, loader)
         if self.expected and batch_idx == len(loader) - 1 and self.results != self.expected:
             raise ValueError(f'the model gave {self.results} results for {self.expected} samples')
+
+    @staticmethod
+    def _check_label(fields: dict, loader: DataLoader) -> None:
+        """Of one class or several; scores are (classes,)."""
+        label, scores = fields.get('gt_label'), fields.get('pred_score')
+        if isinstance(label, Tensor) and isinstance(scores, Tensor) and scores.dim() == 1 and label.numel():
+            if label.max() >= len(scores):
+                where = getattr(loader.dataset, 'ann_file', '') or type(loader.dataset).__name__
+                raise ValueError(f'the label {int(label.max())} of a sample of {where} is beyond the {len(scores)} '
+                                 'classes of the model: set num_classes, or mend the list')

@@ -202,3 +202,21 @@ def test_the_numbers_in_a_folder_are_those_of_the_list(tmp_path, line, first, me
     else:
         with pytest.raises(ValueError, match=message):
             dataset[0]
+
+
+@pytest.mark.parametrize('kind, lines, bad', [
+    (VideoDataset, ['a.mp4 0', 'my clip.mp4 3'], r"line 2, 'my clip\.mp4 3'"),
+    (VideoDataset, ['a.mp4 0', 'b.mp4 cat'], r"line 2, 'b\.mp4 cat'"),
+    (RawframeDataset, ['my clip 12 3', 'a 12 0'], r"line 1, 'my clip 12 3'"),
+    (RawframeDataset, ['a 12 0', 'b 12 0 1'], r"line 2, 'b 12 0 1'"),
+], ids=['video', 'label', 'frames', 'labels'])
+def test_a_line_that_cannot_be_read_is_named(tmp_path, kind, lines, bad):
+    (tmp_path / 'list.txt').write_text(''.join(f'{line}\n' for line in lines))
+    with pytest.raises(ValueError, match=f"list.txt cannot be read, see {bad}.*delimiter=';'"):
+        kind(str(tmp_path / 'list.txt'), [])
+
+
+def test_paths_with_spaces_are_read_with_another_delimiter(tmp_path):
+    (tmp_path / 'list.txt').write_text('my clip.mp4;3\n')
+    dataset = VideoDataset(str(tmp_path / 'list.txt'), [], delimiter=';')
+    assert dataset.get_data_info(0)['filename'] == 'my clip.mp4' and dataset.get_data_info(0)['label'] == 3

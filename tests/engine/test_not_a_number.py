@@ -84,6 +84,25 @@ def test_too_few_results_and_broken_scores_are_errors():
         hook.after_test_iter(runner, 0, outputs=[BaseDataElement(pred_score=torch.tensor([float('nan')]))])
 
 
+@pytest.mark.parametrize('label, fine', [([3], True), ([4], False), ([0, 4], False), ([-1], True)])
+def test_a_label_beyond_the_classes_is_an_error(label, fine):
+    hook, runner = EachSampleOnceHook(), SimpleNamespace(test_dataloader=loader([[0]], 1))
+    hook.before_test_epoch(runner)
+    outputs = [BaseDataElement(pred_score=torch.ones(4), gt_label=torch.tensor(label))]
+    if fine:
+        hook.after_test_iter(runner, 0, outputs=outputs)
+    else:
+        with pytest.raises(ValueError, match='the label 4 of a sample of list is beyond the 4 classes'):
+            hook.after_test_iter(runner, 0, outputs=outputs)
+
+
+def test_images_with_too_many_classes_are_not_scored(tiny, trained, own_scope, tmp_path):
+    (tmp_path / 'list.txt').write_text('class0/0.png 0\nclass1/0.png 4\n')
+    listed = {'test_dataloader.dataset.ann_file': str(tmp_path / 'list.txt')}
+    with pytest.raises(ValueError, match=r'the label 4 of a sample of .*list\.txt is beyond the 4 classes'):
+        launch.test(str(tiny.config), str(trained / 'epoch_2.pth'), work_dir=str(tmp_path), cfg_options=listed)
+
+
 @pytest.mark.parametrize('tool', ['train.py', 'test.py'])
 def test_a_missing_config_is_one_line(tool):
     command = [sys.executable, ROOT / 'tools' / tool, 'none.py', *(['none.pth'] if tool == 'test.py' else [])]
