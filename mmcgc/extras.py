@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from mmengine.registry import Registry
@@ -57,4 +58,6 @@ def optional(registry: Registry, package: str, *names: str) -> Iterator[None]:
 
 
 def _remedy(error: Exception, name: str) -> str:
-    return remedy(getattr(error, 'name', None) or '') or remedy(name)
+    """That of ``name`` where it is missing itself, which brings what it needs; else that of what it lacks."""
+    missing = find_spec(name.partition('.')[0]) is None
+    return not missing and remedy(getattr(error, 'name', None) or '') or remedy(name)
