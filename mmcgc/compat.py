@@ -18,13 +18,15 @@ from mmengine.utils import digit_version
 
 from . import checkpoint_contents
 from .checkpoint_guard import guard_checkpoint_loading, load_addresses_safely
+from .extras import MMCV
 
 _libraries: list[torch.library.Library] = []  # an operator's schema lives as long as the Library object that defined it
 
 
 def apply() -> None:
     """Apply every remedy; safe to call more than once."""
-    check_mmcv()
+    if importlib.util.find_spec('mmcv'):
+        check_mmcv()
     stub_missing_drn()
     leave_multimodal_out()
     define_torchvision_schemas()
@@ -36,18 +38,19 @@ def apply() -> None:
 def check_mmcv() -> None:
     """Raise ImportError for a missing or too old mmcv, warn about one that mmaction2 refuses.
 
+    The layers do without mmcv, so a missing one matters only where mmpretrain or mmaction2 is needed.
+
     https://github.com/open-mmlab/mmaction2/issues/2852; the warning may go when mmaction2 takes mmcv 2.2.
     """
-    remedy = 'install it with `pip install mmcv-lite==2.1.0`, or a full mmcv>=2.0.0rc4,<2.2.0'
     try:
         import mmcv
     except ImportError as error:
-        raise ImportError(f'mmcgc needs mmcv, which cannot be imported ({error}): {remedy}') from error
+        raise ImportError(f'mmcgc needs mmcv, which cannot be imported ({error}): {MMCV}') from error
     version = digit_version(mmcv.__version__)
     if version < digit_version('2.0.0rc4'):
-        raise ImportError(f'mmcgc needs mmcv>=2.0.0rc4, found {mmcv.__version__}: {remedy}')
+        raise ImportError(f'mmcgc needs mmcv>=2.0.0rc4, found {mmcv.__version__}: {MMCV}')
     if version >= digit_version('2.2.0'):
-        warnings.warn(f'mmaction2 1.2.0 refuses mmcv {mmcv.__version__}; for video models {remedy}', stacklevel=2)
+        warnings.warn(f'mmaction2 1.2.0 refuses mmcv {mmcv.__version__}; for video models {MMCV}', stacklevel=2)
 
 
 def stub_missing_drn() -> None:

@@ -17,6 +17,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from . import zoo
 from .after_import import after_import
+from .extras import EXTRAS, import_extra
 
 PREFIX = 'mmcgc::'
 
@@ -40,6 +41,9 @@ def _resolve_bases() -> None:
     def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
         if cfg_path.startswith(PREFIX):
             return zoo.config_path(cfg_path.removeprefix(PREFIX)), None
+        package = cfg_path.partition('::')[0]
+        if package in EXTRAS['image'] + EXTRAS['video']:
+            import_extra(package)
         return resolve(cfg_path, filename)
 
     Config._get_cfg_path = staticmethod(get_cfg_path)

@@ -12,9 +12,10 @@ from helpers import ROOT
 GUIDE = (ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8')
 # A module imports from its own room and from rooms of earlier lines.
 FLOORS = (
-    {'version', 'compat', 'registry', 'whole_file', 'after_import', 'zoo'},
-    {'ops', 'library_names', 'utils'},
-    {'library_counts'},
+    {'version', 'extras', 'after_import', 'zoo', 'plain_text', 'command_line', 'checkpoint_contents', 'whole_file'},
+    {'checkpoint_guard', 'registry', 'library_names'},
+    {'compat', 'utils', 'ops'},
+    {'about', 'library_counts'},
     {'layers'},
     {'models'},
     {'datasets'},

@@ -205,48 +205,66 @@ class TestRequirements:
     def lock(self) -> list[Requirement]:
         lines = (ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
         lines = [line for line in lines if line and not line.startswith('#')]
-        assert lines[-1] == '-e .'
+        assert lines[-1] == '-e .[video]'
         return [Requirement(line) for line in lines[:-1]]
 
     @pytest.mark.parametrize('environment', environments.values(), ids=environments)
     def test_lock_satisfies_the_ranges(self, required, lock, environment):
-        def applies(requirement):
-            return requirement.marker is None or requirement.marker.evaluate(environment)
+        def applies(requirement, extra=''):
+            return requirement.marker is None or requirement.marker.evaluate(dict(environment, extra=extra))
 
         pins = {requirement.name: requirement.specifier for requirement in lock if applies(requirement)}
-        wanted = [requirement for requirement in required if applies(requirement)]
+        wanted = [requirement for requirement in required if applies(requirement) or applies(requirement, 'video')]
         assert {'torch', 'torchvision', 'mmengine', 'mmpretrain'} <= {requirement.name for requirement in wanted}
         for requirement in wanted:
             if requirement.name == 'setuptools':
                 assert pins['setuptools'] == requirement.specifier
-            else:
+            elif requirement.name != 'safetensors':  # any version reads the format
                 pin, = pins[requirement.name]
                 assert pin.operator == '==' and requirement.specifier.contains(pin.version), requirement
 
-    def test_mmcv_is_left_to_the_lock(self, required, lock):
-        assert not {'mmcv', 'mmcv-lite'} & {requirement.name for requirement in required}
-        assert 'mmcv-lite' in {requirement.name for requirement in lock}
+    def test_the_base_is_light(self, required):
+        base = {requirement.name for requirement in required if 'extra' not in str(requirement.marker)}
+        assert base == {'mmengine', 'numpy', 'setuptools', 'torch'}
+
+    def test_all_holds_every_part(self, required):
+        def of(*extras):
+            return {str(r).split(';')[0] for r in required for extra in extras
+                    if r.marker and r.marker.evaluate(dict(self.environments['3.13-x86_64'], extra=extra))}
+
+        assert of('all') == of('image', 'video', 'analysis', 'text', 'export') <= of('tests')
+
+    def test_no_extra_brings_a_full_mmcv(self, required, lock):
+        assert 'mmcv' not in {requirement.name for requirement in required + lock}
 
     def test_one_opencv(self, required, lock):
-        """All OpenCV packages fill one folder: the lock holds them to one version, and no extra adds another."""
-        assert not [requirement for requirement in required if 'opencv' in requirement.name]
-        assert len({str(requirement.specifier) for requirement in lock if 'opencv' in requirement.name}) == 1
+        """All OpenCV packages fill one folder: lock and extras hold both to one version."""
+        found = {(r.name, str(r.specifier)) for r in required + lock if 'opencv' in r.name}
+        assert {name for name, _ in found} == {'opencv-python', 'opencv-contrib-python'}
+        assert len({specifier for _, specifier in found}) == 1 and next(iter(found))[1].startswith('==')
 
     def test_extras(self, tree):
-        assert set(metadata(tree).get_all('Provides-Extra')) == {'analysis', 'text', 'export', 'tests', 'dev'}
+        assert set(metadata(tree).get_all('Provides-Extra')) == {
+            'image', 'video', 'analysis', 'text', 'export', 'all', 'tests', 'dev'}
 
 
-def test_missing_mmcv_says_what_to_install():
-    code = ("import sys\n"
-            "class NoMMCV:\n"
-            "    def find_spec(self, name, *_):\n"
-            "        if name.split('.')[0] == 'mmcv':\n"
-            "            raise ModuleNotFoundError(f'No module named {name!r}')\n"
-            "sys.meta_path.insert(0, NoMMCV())\n"
-            "import mmcgc\n")
-    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode != 0
-    assert re.search(r'^ImportError: .*pip install mmcv-lite==', done.stderr, re.MULTILINE), done.stderr
+class TestMetadata:
+
+    def test_says_what_an_index_page_shows(self, tree):
+        found = metadata(tree)
+        assert found['Author'] and found['Keywords'] and found.get_all('Classifier')
+        assert 'Apache-2.0' in (found['License-Expression'], found['License'])
+
+    def test_links_of_the_description_hold_anywhere(self, tree):
+        text = metadata(tree).get_payload()
+        links = re.findall(r'\]\(([^)]+)\)', text)
+        assert links and [link for link in links if not link.startswith('https://')] == []
+        assert 'All pages: docs.' in text
+
+    def test_the_citation_has_the_version(self):
+        citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text(encoding='utf-8'))
+        assert citation['version'] == mmcgc.__version__
+        assert citation['preferred-citation']['title'] == 'Context-Gated Convolution'
 
 
 class TestModelIndex:

@@ -11,12 +11,13 @@ Modules are counted as they are called, for one sample, backbone and head alone 
 from __future__ import annotations
 
 import torch
-from mmpretrain.models.utils import SELayer
 from torch import Tensor, nn
 
+from mmcgc.extras import import_extra
 from mmcgc.layers import ContextGate
 from mmcgc.layers.gate import GROUP_SIZE
 
+SELayer = import_extra('mmpretrain.models.utils').SELayer
 _COUNTED = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.ReLU, nn.AdaptiveAvgPool2d, nn.MaxPool2d, ContextGate)
 
 

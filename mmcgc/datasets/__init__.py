@@ -1,17 +1,26 @@
 """Data sets that mmpretrain and mmaction2 lack."""
 
-from importlib.util import find_spec
-
-from .cifar10 import CIFAR10
-from .digits import Digits
-from .imagenette import Imagenette
+from ..extras import optional
+from ..registry import DATASETS
 from .translation import ParallelText
 
-__all__ = ['CIFAR10', 'Digits', 'Imagenette', 'ParallelText']
+__all__ = [
+    'CIFAR10',
+    'DecodeOnce',
+    'Digits',
+    'Imagenette',
+    'MovingDigits',
+    'ParallelText',
+    'RawframeDataset',
+    'VideoDataset',
+]
 
-if find_spec('mmaction'):  # left out where decord, which it needs, has no wheel
+with optional(DATASETS, 'mmpretrain', 'CIFAR10', 'Digits', 'Imagenette'):
+    from .cifar10 import CIFAR10
+    from .digits import Digits
+    from .imagenette import Imagenette
+
+with optional(DATASETS, 'mmaction', 'DecodeOnce', 'MovingDigits', 'RawframeDataset', 'VideoDataset'):
     from .decode_once import DecodeOnce
     from .moving_digits import MovingDigits
     from .video import RawframeDataset, VideoDataset
-
-    __all__ += ['DecodeOnce', 'MovingDigits', 'RawframeDataset', 'VideoDataset']

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.utils import track_iter_progress
-from mmpretrain.datasets import CIFAR10
-from mmpretrain.datasets.utils import calculate_md5
 from PIL import Image
 
+from ..extras import import_extra
 from ..whole_file import write_whole_files
 from .cifar_batches import dump_batch, dump_official, load_batch
 
+CIFAR10 = import_extra('mmpretrain.datasets').CIFAR10
+calculate_md5 = import_extra('mmpretrain.datasets.utils').calculate_md5
 TRAIN_NAMES = [name for name, _ in CIFAR10.train_list]
 BATCH_NAMES = TRAIN_NAMES + [name for name, _ in CIFAR10.test_list]
 META_NAME = CIFAR10.meta['filename']

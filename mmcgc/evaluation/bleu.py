@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.logging import print_log
 
-from ..datasets.translation.extras import import_extra
+from ..extras import import_extra
 from ..registry import METRICS
 from .translation import TranslationMetric
 

@@ -1,15 +1,25 @@
 """Networks that mmpretrain and mmaction2 lack."""
 
-from contextlib import suppress
-
-from .cifar_resnet import CIFARResNet
+from ..extras import optional
+from ..registry import MODELS
 from .gated_network import gated_network
-from .resnet import PluginResNet
 from .stages import gated_stages
 from .translation import TranslationModel
 
-__all__ = ['CIFARResNet', 'PluginResNet', 'TranslationModel', 'gated_network', 'gated_stages']
+__all__ = [
+    'CIFARResNet',
+    'PluginResNet',
+    'ResNetP3DA',
+    'ShiftedResNet',
+    'TranslationModel',
+    'gated_network',
+    'gated_stages',
+]
 
-with suppress(ImportError, AssertionError):  # no mmaction2, or one that refuses the installed mmcv: images go on
-    from .p3d import ResNetP3DA  # noqa: F401
-    from .shifted_resnet import ShiftedResNet  # noqa: F401
+with optional(MODELS, 'mmpretrain', 'CIFARResNet', 'PluginResNet'):
+    from .cifar_resnet import CIFARResNet
+    from .resnet import PluginResNet
+
+with optional(MODELS, 'mmaction', 'ResNetP3DA', 'ShiftedResNet'):
+    from .p3d import ResNetP3DA
+    from .shifted_resnet import ShiftedResNet

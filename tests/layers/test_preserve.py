@@ -169,7 +169,7 @@ def test_convert_keeps_the_function_and_the_settings(gate):
 def test_convert_chooses_by_name_or_function():
     assert not isinstance(convert_to_cgc(network(), include=r'^3$')[0], CGConv2d)
     assert isinstance(convert_to_cgc(network(), include=lambda name, conv: conv.groups == 1)[0], CGConv2d)
-    with pytest.raises(ValueError, match="include='stem' matches no convolution of Sequential that can be gated; it has: 0: it is"):
+    with pytest.raises(ValueError, match="matches no convolution of Sequential that can be gated; it has: 0: it is"):
         convert_to_cgc(network(), include='stem')
 
 

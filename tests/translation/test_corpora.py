@@ -10,7 +10,6 @@ from mmengine.runner import Runner
 
 from mmcgc.datasets import ParallelText
 from mmcgc.datasets.translation import NumberWords, SubwordCorpus
-from mmcgc.datasets.translation.extras import import_extra
 from mmcgc.datasets.translation.number_words import numbers
 from mmcgc.models.translation import BOS, EOS, PAD, UNK, Vocabulary
 from mmcgc.models.translation.vocabulary import count_tokens
@@ -224,8 +223,3 @@ class TestParallelText:
         data = ParallelText(config(corpus_folder), 'test', test_mode=True)
         batch = pseudo_collate([data[0], data[1]])
         assert [sample.index for sample in batch['data_samples']] == [0, 1]
-
-
-def test_a_missing_extra_says_what_to_install():
-    with pytest.raises(ImportError, match=r"no_such_package.*pip install 'mmcgc\[text\]'"):
-        import_extra('no_such_package')

@@ -3,7 +3,7 @@
 import functools
 import unicodedata
 
-from .extras import import_extra
+from ...extras import import_extra
 
 
 def tokenise(line: str, language: str, lowercase: bool) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import re
 
+from ...extras import import_extra
 from ...models.translation import Vocabulary
 from ...registry import TASK_UTILS
-from .extras import import_extra
 from .subword import Pair
 
 LETTERS = 'abcdefghijklmnopqrstuvwxyzäöüß'

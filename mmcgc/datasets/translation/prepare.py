@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from ...extras import import_extra
 from ...models.translation.vocabulary import count_tokens
 from ...whole_file import check_outputs, write_whole_files
-from .extras import import_extra
 from .forms import check_form
 from .moses import detokenise, tokenise
 from .sources import TextFiles, read_text

@@ -9,10 +9,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from ...extras import import_extra
 from ...models.translation.vocabulary import Vocabulary, digest
 from ...plain_text import decode_text
 from ...registry import TASK_UTILS
-from .extras import import_extra
 from .moses import detokenise, tokenise
 
 SETTINGS = 'corpus.json'
