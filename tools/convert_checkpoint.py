@@ -1,10 +1,10 @@
 """Convert a ResNet's checkpoint between libraries, and from a plain to a gated network."""
 
 import argparse
-import pickle
 
 from mmengine.config import DictAction
 
+from mmcgc.command_line import plain_errors
 from mmcgc.engine.checkpoint_layouts import LAYOUTS
 from mmcgc.engine.convert_checkpoint import convert_checkpoint
 
@@ -28,10 +28,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = vars(parse_args())
-    try:
+    with plain_errors():
         result = convert_checkpoint(**args)
-    except (FileNotFoundError, ImportError, ValueError, pickle.UnpicklingError) as error:
-        raise SystemExit(f'error: {error}') from error
     print(f'{args["source"]} ({result.source}) -> {args["target"]}: {len(result.state)} tensors, '
           f'{len(result.initialised)} of them of new gates')
     report('of the source went nowhere', result.unused)

@@ -98,6 +98,15 @@ def test_testing_gives_both_kinds_of_bleu_whatever_the_batches(trained, config, 
     assert json.loads((tmp_path / 'metrics.json').read_text())['bleu/signature'].startswith('nrefs:1|case:lc')
 
 
+def test_batches_of_tokens_are_not_tested_on_two_ranks(trained, config, run_tool, tmp_path):
+    """The ranks' batches have several sizes and some come twice: a few lines would count twice, others never."""
+    done = run_tool('dist_test.sh', config, trained / 'iter_60.pth', 2, '--work-dir', tmp_path, '--cfg-options',
+                    "test_dataloader.batch_sampler.type='mmcgc.TokenBatchSampler'",
+                    'test_dataloader.batch_sampler.max_tokens=60', PORT=free_port(), check=False)
+    assert done.returncode != 0
+    assert re.search(r'of 20 samples \d+ would be scored on 2 ranks.*DefaultSampler', done.stderr)
+
+
 class TestTranslator:
 
     @pytest.fixture(scope='class')

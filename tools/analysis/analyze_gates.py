@@ -5,6 +5,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmcgc.analysis.gate_analysis import analyze_gates
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,10 +23,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    try:
+    with plain_errors():
         print(analyze_gates(**vars(parse_args())))
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

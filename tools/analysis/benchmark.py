@@ -6,6 +6,7 @@ import torch
 
 from mmcgc.analysis.benchmark import ARMS, PASSES, benchmark, table
 from mmcgc.analysis.tables import append_csv
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +34,7 @@ def main() -> None:
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    try:
+    with plain_errors():
         rows = benchmark(
             args.config, by_layer=args.layers, batch=args.batch, size=args.shape, arms=args.arms, passes=args.passes,
             repeats=args.repeats, device=args.device, channels_last=args.channels_last, bfloat16=args.bfloat16,
@@ -41,8 +42,6 @@ def main() -> None:
         print(table(rows))
         if args.csv:
             append_csv(rows, args.csv)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@ import argparse
 
 from mmcgc.analysis.tables import append_csv
 from mmcgc.analysis.translation_speed import benchmark, table
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,14 +27,12 @@ def main() -> None:
     search = {} if args.beam is None else dict(beam=args.beam)
     if args.length is not None:
         search['max_length'] = (0, args.length)
-    try:
+    with plain_errors():
         rows = benchmark(args.configs, args.checkpoints, args.sentences, args.max_tokens, args.repeats, args.device,
                          args.bfloat16, search)
         print(table(rows))
         if args.csv:
             append_csv(rows, args.csv)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

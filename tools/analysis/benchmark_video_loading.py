@@ -3,6 +3,7 @@
 import argparse
 
 from mmcgc.analysis.video_loading import benchmark, table
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,10 +19,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = vars(parse_args())
-    try:
+    with plain_errors():
         print(table(benchmark(**args)))
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

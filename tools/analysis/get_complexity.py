@@ -7,6 +7,7 @@ pooling reads, and one for every element of a gated kernel (weight * gate); norm
 import argparse
 
 from mmcgc.analysis.complexity import describe
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,7 +20,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    print(describe(args.config, args.shape))
+    with plain_errors():
+        print(describe(args.config, args.shape))
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ import argparse
 import sys
 
 from mmcgc.analysis.paper_tables import compare, config_root
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,11 +21,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    root, agrees = config_root(args.configs), True
-    for number in args.table:
-        text, same = compare(number, root)
-        print(f'{text}\n')
-        agrees &= same
+    with plain_errors():
+        root, agrees = config_root(args.configs), True
+        for number in args.table:
+            text, same = compare(number, root)
+            print(f'{text}\n')
+            agrees &= same
     return 0 if agrees else 1
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from mmcgc.analysis.benchmark_picture import GROWTH, draw_growth, draw_points
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -16,13 +17,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         if args.against:
             print(draw_growth(args.csv, args.out, args.against))
         else:
             print(draw_points(args.csv, args.out, args.layers))
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 import argparse
 
 from mmcgc.analysis.compare_curves import compare_curves
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,10 +18,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    try:
+    with plain_errors():
         print(compare_curves(**vars(parse_args())))
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 import argparse
 
 from mmcgc.analysis.gate_history import draw_gate_history
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -13,10 +14,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    try:
+    with plain_errors():
         print(draw_gate_history(**vars(parse_args())))
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

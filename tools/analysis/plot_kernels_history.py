@@ -5,6 +5,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmcgc.analysis.kernels_history import draw_kernels_history
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,10 +25,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    try:
+    with plain_errors():
         print(draw_kernels_history(**vars(parse_args())))
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmcgc.analysis.gate_view import show_gates
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,10 +27,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    try:
+    with plain_errors():
         print(show_gates(**vars(parse_args())))
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

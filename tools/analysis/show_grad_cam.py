@@ -5,6 +5,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmcgc.analysis.cam_sheet import show_grad_cam
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,10 +26,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    try:
+    with plain_errors():
         print(show_grad_cam(**vars(parse_args())))
-    except (FileNotFoundError, ImportError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

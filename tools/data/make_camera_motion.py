@@ -2,6 +2,7 @@
 
 import argparse
 
+from mmcgc.command_line import plain_errors
 from mmcgc.datasets.camera_motion import make_camera_motion
 
 
@@ -19,10 +20,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         skipped = make_camera_motion(**vars(args))
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
     print(f'\nThe clips are in {args.out}; {len(skipped)} photographs were skipped'
           + ''.join(f'\n  {path}: {reason}' for path, reason in skipped.items()))
 

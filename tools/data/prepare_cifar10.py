@@ -2,6 +2,7 @@
 
 import argparse
 
+from mmcgc.command_line import plain_errors
 from mmcgc.datasets.prepare_cifar10 import prepare_cifar10
 
 
@@ -17,10 +18,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         folder = prepare_cifar10(args.source, args.out)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
     print(f'\nCIFAR-10 is ready in {folder}')
 
 

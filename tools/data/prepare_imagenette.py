@@ -2,6 +2,7 @@
 
 import argparse
 
+from mmcgc.command_line import plain_errors
 from mmcgc.datasets.prepare_imagenette import prepare_imagenette
 
 
@@ -16,10 +17,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         counts = prepare_imagenette(args.source, args.out, args.partial)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
     print(f'Imagenette is ready in {args.out}: {counts["train"]:,} images to train, {counts["val"]:,} to validate')
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 
+from mmcgc.command_line import plain_errors
 from mmcgc.datasets.translation.prepare import prepare_corpus
 
 
@@ -30,13 +31,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
+    with plain_errors():
         folder = prepare_corpus(
             args.source, args.out, languages=(args.source_language, args.target_language),
             splits=(args.train, args.valid, args.test), tokenised=args.tokenised, merges=args.merges, codes=args.codes,
             max_words=args.max_words, max_ratio=args.max_ratio)
-    except (ImportError, OSError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
     print(f'\nthe corpus is ready in {folder}')
 
 

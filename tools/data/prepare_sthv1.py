@@ -3,6 +3,7 @@
 import argparse
 import shlex
 
+from mmcgc.command_line import plain_errors
 from mmcgc.datasets.prepare_sthv1 import options_file, prepare_sthv1
 
 
@@ -20,10 +21,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     kind = 'videos' if args.videos else 'rawframes'
-    try:
+    with plain_errors():
         counts = prepare_sthv1(args.labels, args.videos or args.frames, args.out, kind, args.skip_broken)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
     print(f'\nThe lists in {args.out}: ' + ', '.join(f'{split} {count} clips' for split, count in counts.items()))
     options = options_file(args.out, kind)
     if options.is_file():

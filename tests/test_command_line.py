@@ -1,0 +1,31 @@
+"""A mistake is told in one line by every tool; what is no mistake of the user keeps its traceback."""
+
+import pickle
+
+import pytest
+from helpers import ROOT
+
+from mmcgc.command_line import plain_errors
+
+TOOLS = sorted(path for path in ROOT.glob('tools/**/*.py'))
+
+
+@pytest.mark.parametrize('error', [
+    FileNotFoundError(2, 'No such file', 'none.py'), OSError(28, 'No space left'), ValueError('odd'),
+    pickle.UnpicklingError('refused'), ImportError('missing'), FloatingPointError('the loss is nan')], ids=repr)
+def test_mistakes_are_one_line(error):
+    with pytest.raises(SystemExit, match='^error: ') as info, plain_errors():
+        raise error
+    assert str(error) in str(info.value)
+
+
+@pytest.mark.parametrize('error', [KeyError('a'), AttributeError('b'), TypeError('c')], ids=repr)
+def test_faults_of_the_code_keep_their_traceback(error):
+    with pytest.raises(type(error)), plain_errors():
+        raise error
+
+
+@pytest.mark.parametrize('tool', TOOLS, ids=[str(path.relative_to(ROOT)) for path in TOOLS])
+def test_every_tool_tells_mistakes_so(tool):
+    source = tool.read_text(encoding='utf-8')
+    assert 'with plain_errors()' in source or "raise SystemExit(f'error: {error}')" in source
