@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.fileio import load
 from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -84,7 +83,7 @@ def load_weights(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load ``mmcgc://NAME`` wherever MMEngine takes a checkpoint: ``load_from``, ``init_cfg``, ``load_checkpoint``."""
     path = weights_path(filename)
     if path.suffix != '.safetensors':
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return CheckpointLoader.load_checkpoint(str(path), map_location, 'silent')
     from safetensors.torch import load_file
 
     state = load_file(path)

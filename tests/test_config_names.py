@@ -8,7 +8,7 @@ from helpers import ROOT
 LEAVES = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
 NAME = re.compile(
     r'(?P<network>[a-z0-9]+(-[a-z0-9]+)*)'
-    r'(_(?P<backbone>(imagenet-pretrained-)?r\d+))?'
+    r'(_(?P<backbone>(imagenet-pretrained-)?r\d+(-half)?))?'
     r'_(?P<batch>\d+x[bt]\d+k?)(-(?P<clips>\d+x\d+x\d+))?(-(?P<length>\d+(e|k)))?'
     r'_(?P<data>[a-z0-9]+(-[a-z0-9]+)*)')
 

@@ -203,7 +203,8 @@ def templates() -> list[str]:
     return found
 
 
-MESSAGES = [message for message in re.findall(r'^### `(.*)`$', PAGES.get('docs/troubleshooting.md', ''), re.MULTILINE)]
+HEADINGS = re.findall(r'^### (`.*`)$', PAGES.get('docs/troubleshooting.md', ''), re.MULTILINE)
+MESSAGES = [message for heading in HEADINGS for message in re.findall('`([^`]*)`', heading)]
 
 
 @pytest.fixture(scope='module')

@@ -138,7 +138,7 @@ def test_operations_and_parameters_are_counted():
 def test_the_layer_computes_the_formula(layer):
     conv, x = layer(4, 6, 3, padding=1).double(), torch.randn(2, 4, 7, 5, dtype=torch.float64)
     weight = conv.weight * GAINS[layer]
-    expected = context_gated_conv(x, weight, *conv.gate(x), conv.bias, padding=1, combine=conv.combine,
+    expected = context_gated_conv(x, weight, *conv.gate(x), conv.bias, padding=1, combine=conv.gate_combine,
                                   backend='reference')  # fmt: skip
     assert_close(conv(x), expected)
     assert conv(x[:0]).shape == (0, 6, 7, 5)

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
-from mmengine.runner import load_checkpoint
+from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import Tensor, nn
 
 from ..whole_file import whole_file
@@ -39,7 +39,7 @@ def write_initial_weights(configs: Mapping[str, Config], seed: int, folder: str 
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as part:
                 torch.save(dict(state_dict=state), part)
-        for key, value in torch.load(path, weights_only=True)['state_dict'].items():
+        for key, value in CheckpointLoader.load_checkpoint(str(path), 'cpu', 'silent')['state_dict'].items():
             drawn.setdefault(key, value)
     return files
 

@@ -132,7 +132,7 @@ def _start(training: Training) -> subprocess.Popen | None:
     with lock, open(training.work_dir / LOG, 'a') as log:
         if training.finished:
             return None
-        return subprocess.Popen(training.command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        return subprocess.Popen([*training.command], stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                 env={**os.environ, **ONE_THREAD}, pass_fds=[lock.fileno()], start_new_session=True)
 
 
