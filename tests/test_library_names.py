@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 from mmengine import Config, hub
 from mmengine.infer import BaseInferencer
+from mmengine.registry import DefaultScope
 from mmpretrain import ImageClassificationInferencer, get_model, list_models
 from mmpretrain.apis.model import ModelHub
 from test_zoo import publish  # noqa: F401  a fixture
@@ -22,6 +24,12 @@ TASKS = {name: model['Task'] for name, model in zoo.models().items()}
 
 def is_gated(model) -> bool:
     return any(isinstance(module, CGConv2d) for module in model.modules())
+
+
+@pytest.fixture(autouse=True)
+def no_scope(monkeypatch):
+    """Each test starts as a fresh process does, without the scope that a runner of another test has set."""
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._device import _device_constructors
 
 
 @pytest.fixture(autouse=True)
@@ -13,6 +14,7 @@ def poisoned_empty(monkeypatch):
 
         return wrapper
 
+    _device_constructors()  # is kept for the process, and would not know the real ones if first called below
     monkeypatch.setattr(torch, 'empty', poison(torch.empty))
     monkeypatch.setattr(torch, 'empty_like', poison(torch.empty_like))
     monkeypatch.setattr(torch.Tensor, 'new_empty', poison(torch.Tensor.new_empty))
