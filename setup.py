@@ -44,7 +44,7 @@ TESTS = ALL + [
     'packaging>=23',
     'pytest>=8,<10',
     'pytest-xdist>=3.5',
-    'ruff>=0.15',
+    'ruff>=0.17,<0.18',
     # Triton's interpreter runs the GPU kernels on the CPU; a CUDA build of torch brings the version that it needs.
     'triton>=3.2,<3.10; sys_platform == "linux" and platform_machine == "x86_64"',
 ]

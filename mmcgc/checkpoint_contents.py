@@ -58,11 +58,11 @@ class _Array(np.ndarray):
     """Stands for ``numpy.ndarray``: empty until a state fills it, once."""
 
     def __new__(cls, *_):
-        return super().__new__(cls, (0, ), np.int8)
+        return super().__new__(cls, (0,), np.int8)
 
     def __setstate__(self, state):
         valid = isinstance(state, tuple) and len(state) == 5 and 'filled' not in vars(self)
-        _, shape, dtype, fortran, data = state if valid else (None, ) * 5
+        _, shape, dtype, fortran, data = state if valid else (None,) * 5
         valid = valid and isinstance(shape, tuple) and all(type(size) is int and size >= 0 for size in shape)
         if not valid or not isinstance(dtype, _DType):
             raise Refused('numpy.ndarray with an odd state')
@@ -95,8 +95,9 @@ class _History(HistoryBuffer):
     def __setstate__(self, state):
         fields = [state.get(name) for name in ('_log_history', '_count_history')] if isinstance(state, dict) else []
         length = state.get('max_length') if fields else None
-        plain = all(isinstance(values, _Array) and values.ndim == 1 and values.dtype.kind in 'biuf'
-                    for values in fields)
+        plain = all(
+            isinstance(values, _Array) and values.ndim == 1 and values.dtype.kind in 'biuf' for values in fields
+        )
         if not fields or not plain or len(fields[0]) != len(fields[1]) or type(length) is not int or length < 1:
             raise Refused('a HistoryBuffer with an odd state')
         vars(self).clear()
@@ -121,15 +122,20 @@ def allow() -> None:
     https://github.com/open-mmlab/mmengine/issues/1655; may go when MMEngine's checkpoints hold tensors and plain data.
     """
     one_cycle = f'{OneCycleParamScheduler.__module__}.{OneCycleParamScheduler.__qualname__}'
-    torch.serialization.add_safe_globals([
-        (_History, f'{HistoryBuffer.__module__}.{HistoryBuffer.__qualname__}'),
-        (_Name(OneCycleParamScheduler, '_annealing_cos', '_annealing_linear'), one_cycle),
-        (_method, 'builtins.getattr'),
-        (_DType, 'numpy.dtype'),
-        (_Array, 'numpy.ndarray'),
-        *((function, f'numpy.{core}.multiarray.{name}') for core in ('core', '_core')
-          for name, function in dict(_reconstruct=_array, scalar=_scalar).items()),
-    ])
+    torch.serialization.add_safe_globals(
+        [
+            (_History, f'{HistoryBuffer.__module__}.{HistoryBuffer.__qualname__}'),
+            (_Name(OneCycleParamScheduler, '_annealing_cos', '_annealing_linear'), one_cycle),
+            (_method, 'builtins.getattr'),
+            (_DType, 'numpy.dtype'),
+            (_Array, 'numpy.ndarray'),
+            *(
+                (function, f'numpy.{core}.multiarray.{name}')
+                for core in ('core', '_core')
+                for name, function in dict(_reconstruct=_array, scalar=_scalar).items()
+            ),
+        ]
+    )
 
 
 def plain(value, seen: dict | None = None):

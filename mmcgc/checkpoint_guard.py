@@ -20,8 +20,10 @@ from torch import _weights_only_unpickler as restricted
 
 from .checkpoint_contents import Refused, plain
 
-_TRUST = ('nothing was loaded. If you trust its origin, re-save only its tensors with the library that wrote it: '
-          "torch.save({'state_dict': model.state_dict()}, ...)")
+_TRUST = (
+    'nothing was loaded. If you trust its origin, re-save only its tensors with the library that wrote it: '
+    "torch.save({'state_dict': model.state_dict()}, ...)"
+)
 
 
 def load_addresses_safely() -> None:
@@ -62,8 +64,10 @@ def guard_checkpoint_loading() -> None:
     @functools.wraps(load)
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
         if filename is None:
-            raise ValueError('no checkpoint was named: with pretrained=None, ResNetTSM of mmaction2 and the like also '
-                             'need pretrained2d=False')
+            raise ValueError(
+                'no checkpoint was named: with pretrained=None, ResNetTSM of mmaction2 and the like also '
+                'need pretrained2d=False'
+            )
         path = os.path.expanduser(filename)
         _check_sums(path)
         try:
@@ -113,8 +117,10 @@ def _check_sums(path: str) -> None:
     except Exception:  # an address, the old format, or no checkpoint at all
         return
     if damaged is not None:
-        raise ValueError(f'{path} ({os.path.getsize(path)} bytes) is damaged: {damaged} does not fit its checksum. '
-                         'Take an earlier checkpoint, or copy the file anew')
+        raise ValueError(
+            f'{path} ({os.path.getsize(path)} bytes) is damaged: {damaged} does not fit its checksum. '
+            'Take an earlier checkpoint, or copy the file anew'
+        )
 
 
 def _explain(name: str, path: str, error: Exception) -> Exception:
@@ -127,8 +133,10 @@ def _explain(name: str, path: str, error: Exception) -> Exception:
     allowed = {*restricted._get_allowed_globals(), *restricted._get_user_allowed_globals()}
     foreign = sorted(names - allowed)
     if foreign:
-        return pickle.UnpicklingError(f'{name} asks for {", ".join(foreign)}, which is neither a tensor nor plain data '
-                                      f'and could run code: {_TRUST}')
+        return pickle.UnpicklingError(
+            f'{name} asks for {", ".join(foreign)}, which is neither a tensor nor plain data '
+            f'and could run code: {_TRUST}'
+        )
     asked = error
     while asked is not None and not isinstance(asked, Refused):
         asked = asked.__context__
@@ -136,8 +144,10 @@ def _explain(name: str, path: str, error: Exception) -> Exception:
         return pickle.UnpicklingError(f'{name} asks for {asked}, which is not plain data and is refused: {_TRUST}')
     if saved is None:
         return pickle.UnpicklingError(f'{name} is a bare pickle, not a file of torch.save, and is refused: {_TRUST}')
-    return pickle.UnpicklingError(f'{name} is not built as torch.save builds a checkpoint of tensors and plain data '
-                                  f'(or it is TorchScript), and is refused: {_TRUST}')
+    return pickle.UnpicklingError(
+        f'{name} is not built as torch.save builds a checkpoint of tensors and plain data '
+        f'(or it is TorchScript), and is refused: {_TRUST}'
+    )
 
 
 def _names(path: str) -> tuple[set[str] | None, str | None]:
@@ -166,7 +176,7 @@ def _globals(source) -> set[str]:
         if operation.name in ('GLOBAL', 'INST'):
             module, name = argument.split(' ', 1)
         elif operation.name == 'STACK_GLOBAL':
-            module, name = (texts[-2:] if len(texts) > 1 else ('?', '?'))
+            module, name = texts[-2:] if len(texts) > 1 else ('?', '?')
         else:
             texts += [argument] if isinstance(argument, str) else []
             continue

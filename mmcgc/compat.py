@@ -67,8 +67,10 @@ def stub_missing_drn() -> None:
         """Stands for the localizer that the installed mmaction2 lacks; raises ImportError when built."""
 
         def __init__(self, *args, **kwargs):
-            raise ImportError('this mmaction2 was packaged without models/localizers/drn; install mmaction2 from its '
-                              'repository to use DRN (https://github.com/open-mmlab/mmaction2/issues/2714)')
+            raise ImportError(
+                'this mmaction2 was packaged without models/localizers/drn; install mmaction2 from its '
+                'repository to use DRN (https://github.com/open-mmlab/mmaction2/issues/2714)'
+            )
 
     for full_name in (name, f'{name}.drn'):
         module = ModuleType(full_name, 'Stand-in made by mmcgc.compat.')

@@ -8,8 +8,11 @@ from collections.abc import Iterable, Iterator
 
 _BYTE_ORDER_MARK = '\ufeff'
 _OTHER_MARKS = {  # UTF-32 first: its mark begins like that of UTF-16
-    codecs.BOM_UTF32_LE: 'UTF-32', codecs.BOM_UTF32_BE: 'UTF-32', codecs.BOM_UTF16_LE: 'UTF-16',
-    codecs.BOM_UTF16_BE: 'UTF-16'}
+    codecs.BOM_UTF32_LE: 'UTF-32',
+    codecs.BOM_UTF32_BE: 'UTF-32',
+    codecs.BOM_UTF16_LE: 'UTF-16',
+    codecs.BOM_UTF16_BE: 'UTF-16',
+}
 
 
 def decode_lines(lines: Iterable[bytes], where: str) -> Iterator[str]:
@@ -30,14 +33,20 @@ def decode_lines(lines: Iterable[bytes], where: str) -> Iterator[str]:
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
-            raise ValueError(f'{where} is not UTF-8 text: line {number} has the byte 0x{line[error.start]:02x} in the '
-                             f'wrong place. Unpack a compressed file; Latin-1: {_convert("LATIN1")}') from error
+            raise ValueError(
+                f'{where} is not UTF-8 text: line {number} has the byte 0x{line[error.start]:02x} in the '
+                f'wrong place. Unpack a compressed file; Latin-1: {_convert("LATIN1")}'
+            ) from error
         if '\0' in text:
-            raise ValueError(f'{where} is no text: line {number} has a zero byte. If it is UTF-16 without a byte order '
-                             f'mark, {_convert("UTF-16LE")}')
+            raise ValueError(
+                f'{where} is no text: line {number} has a zero byte. If it is UTF-16 without a byte order '
+                f'mark, {_convert("UTF-16LE")}'
+            )
         if number == 1 and not text.endswith('\n') and '\r' in text.rstrip('\r'):
-            raise ValueError(f'{where} ends its lines with carriage returns alone: convert it, '
-                             r"tr '\r' '\n' < OLD > NEW")
+            raise ValueError(
+                f'{where} ends its lines with carriage returns alone: convert it, '
+                r"tr '\r' '\n' < OLD > NEW"
+            )
         yield text.replace(_BYTE_ORDER_MARK, '')
 
 

@@ -103,8 +103,14 @@ def run_tool(tiny):
 
     def run(name: str, *args, check: bool = True, **environment) -> subprocess.CompletedProcess:
         command = ['bash' if name.endswith('.sh') else sys.executable, ROOT / 'tools' / name, *args]
-        done = subprocess.run([str(part) for part in command], cwd=tiny.root, env=tool_environment(tiny, **environment),
-                              capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=tiny.root,
+            env=tool_environment(tiny, **environment),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done
 

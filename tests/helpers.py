@@ -34,8 +34,9 @@ def tool_environment(tiny, **environment) -> dict[str, str]:
     """The environment of a tool's process: this repository and the tiny hooks importable, the CPU alone."""
     path = os.pathsep.join([str(ROOT), str(tiny.root), os.environ.get('PYTHONPATH', '')])
     here = Path(sys.executable).parent
-    ours = dict(PYTHONPATH=path, PATH=f'{here}{os.pathsep}{os.environ["PATH"]}', CUDA_VISIBLE_DEVICES='-1',
-                OMP_NUM_THREADS='1')
+    ours = dict(
+        PYTHONPATH=path, PATH=f'{here}{os.pathsep}{os.environ["PATH"]}', CUDA_VISIBLE_DEVICES='-1', OMP_NUM_THREADS='1'
+    )
     return {**os.environ, **ours, **environment}
 
 

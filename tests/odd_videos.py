@@ -22,7 +22,7 @@ def picture(number: int) -> np.ndarray:
     """The frame as uint8 (H, W, 3), RGB; below the bars it is green, which tells where down is."""
     image = np.full((HEIGHT, WIDTH, 3), (40, 200, 40), np.uint8)
     for bit in range(8):
-        image[:64, bit * 16:bit * 16 + 16] = 230 if number >> bit & 1 else 20
+        image[:64, bit * 16 : bit * 16 + 16] = 230 if number >> bit & 1 else 20
     return image
 
 
@@ -30,7 +30,7 @@ def number_in(image: np.ndarray) -> int:
     """Which frame it is; the shape and the green show that it stands upright."""
     assert image.shape == (HEIGHT, WIDTH, 3), image.shape
     assert image[76:92, :, 1].mean() > 150 > 100 > image[76:92, :, 0].mean()
-    return sum(int(image[8:56, bit * 16 + 4:bit * 16 + 12].mean() > 125) << bit for bit in range(8))
+    return sum(int(image[8:56, bit * 16 + 4 : bit * 16 + 12].mean() > 125) << bit for bit in range(8))
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Odd:
         refused: A pattern in the error, if it is refused; the readers word it in their ways.
         not_by: Readers of mmaction2 that must refuse it although others can read it.
     """
+
     name: str
     make: Callable[[Path], None]
     plays: list[int] | None = None
@@ -51,9 +52,19 @@ class Odd:
     not_by: tuple[str, ...] = ()
 
 
-def encode(path: Path, codec: str = 'libx264', form: str | None = None, group: int = 12, reorder: int = 2,
-           numbers: Iterable[int] = range(FRAMES), pixels: str = 'yuv420p', times: Callable[[int], int] | None = None,
-           codec_options: dict | None = None, options: dict | None = None, sound: bool = False) -> None:
+def encode(
+    path: Path,
+    codec: str = 'libx264',
+    form: str | None = None,
+    group: int = 12,
+    reorder: int = 2,
+    numbers: Iterable[int] = range(FRAMES),
+    pixels: str = 'yuv420p',
+    times: Callable[[int], int] | None = None,
+    codec_options: dict | None = None,
+    options: dict | None = None,
+    sound: bool = False,
+) -> None:
     """Write the frames; ``times`` gives the milliseconds at which the i-th is shown."""
     with av.open(str(path), 'w', format=form, options=options or {}) as out:
         stream = out.add_stream(codec, rate=RATE, options=codec_options or {})
@@ -81,8 +92,9 @@ def silence(samples: int = 16000) -> av.AudioFrame:
     return frame
 
 
-def copy_packets(source: Path, path: Path, form: str | None = None, first: int = 0, earlier: float = 0,
-                 options: dict | None = None) -> None:
+def copy_packets(
+    source: Path, path: Path, form: str | None = None, first: int = 0, earlier: float = 0, options: dict | None = None
+) -> None:
     """Trim without coding anew: leave out packets before ``first``, shift the others by seconds."""
     with av.open(str(source)) as given, av.open(str(path), 'w', format=form, options=options or {}) as out:
         stream = given.streams.video[0]
@@ -100,6 +112,7 @@ def trimmed(first: int, earlier: float = 0, **options) -> Callable[[Path], None]
         encode(source)
         copy_packets(source, path, first=first, earlier=earlier, **options)
         source.unlink()
+
     return make
 
 
@@ -109,33 +122,37 @@ def coded(**options) -> Callable[[Path], None]:
 
 def changed(change: Callable[[bytearray], bytes], **options) -> Callable[[Path], None]:
     """A good file whose bytes are changed."""
+
     def make(path: Path) -> None:
         encode(path, **options)
         path.write_bytes(change(bytearray(path.read_bytes())))
+
     return make
 
 
 def cut(share: float = 0.61, **options) -> Callable[[Path], None]:
     """A good file of which only the beginning is there, and not a whole number of packets of it."""
-    return changed(lambda data: data[:int(len(data) * share) // 2 * 2 + 1], **options)
+    return changed(lambda data: data[: int(len(data) * share) // 2 * 2 + 1], **options)
 
 
 def turned(quarters: int) -> Callable[[bytearray], bytes]:
     """What phones do: the frames lie on their side, and a matrix in the header tells how to turn them."""
+
     def change(data: bytearray) -> bytes:
         cos, sin = [(1, 0), (0, 1), (-1, 0), (0, -1)][quarters]
         at = data.find(b'tkhd') + 4 + 40  # version 0
         right, down = [(0, 0), (HEIGHT, 0), (WIDTH, HEIGHT), (0, WIDTH)][quarters]
         matrix = [cos << 16, sin << 16, 0, -sin * (1 << 16), cos << 16, 0, right << 16, down << 16, 1 << 30]
-        data[at:at + 36] = np.array(matrix, '>i4').tobytes()
+        data[at : at + 36] = np.array(matrix, '>i4').tobytes()
         return data
+
     return change
 
 
 def shorter_edit(data: bytearray) -> bytes:
     """What phones do when a video is trimmed: an edit list ends the first 1.2 seconds in, nothing is removed."""
     at = data.find(b'elst') + 12
-    data[at:at + 4] = (1200).to_bytes(4, 'big')
+    data[at : at + 4] = (1200).to_bytes(4, 'big')
     return data
 
 
@@ -178,8 +195,8 @@ ODD = [
     Odd('motion jpeg.avi', coded(codec='mjpeg', pixels='yuvj420p'), ALL),
     Odd('lossless.mkv', coded(codec='ffv1'), ALL),
     Odd('vp9.webm', coded(codec='libvpx-vp9'), ALL),
-    Odd('live.webm', coded(codec='libvpx', options=dict(live='1')), ALL, 'decord cannot open it', ('Decord', )),
-    Odd('av1.mp4', coded(codec='libsvtav1'), ALL, 'decord cannot open it', ('Decord', )),
+    Odd('live.webm', coded(codec='libvpx', options=dict(live='1')), ALL, 'decord cannot open it', ('Decord',)),
+    Odd('av1.mp4', coded(codec='libsvtav1'), ALL, 'decord cannot open it', ('Decord',)),
     Odd('mpeg2.mpg', coded(codec='mpeg2video', form='mpeg'), ALL),
     Odd('mpeg1.mpg', coded(codec='mpeg1video', form='mpeg'), ALL),
     Odd('disc.vob', coded(codec='mpeg2video', form='vob'), ALL),
@@ -216,15 +233,21 @@ ODD = [
     Odd('cut.mpg', cut(codec='mpeg2video', form='mpeg'), refused='do not end as a packet does'),
     Odd('cut.wmv', cut(codec='wmv2'), refused='truncated'),
     Odd('empty.mp4', text(b''), refused='the file is empty'),
-    Odd('page.mp4', text(b'<!DOCTYPE html><html><body>Not found</body></html>'),
-        refused='cannot open it|Invalid data|OpenCV can open'),
+    Odd(
+        'page.mp4',
+        text(b'<!DOCTYPE html><html><body>Not found</body></html>'),
+        refused='cannot open it|Invalid data|OpenCV can open',
+    ),
     Odd('sound.mp4', lambda path: sound_only(path, 'mp4', 'aac'), refused='cannot open it|no video'),
     Odd('song.mp4', lambda path: sound_only(path, 'mp3', 'libmp3lame'), refused='cannot open it|no video'),
     Odd('photo.mp4', one_picture, refused='cannot open it|1 frames'),
     Odd('one frame.mp4', coded(numbers=[3]), refused='1 frames'),
     Odd('hole.mp4', changed(hole, options=dict(movflags='faststart')), refused='damaged|Invalid data'),
-    Odd('hole in order.mp4', changed(hole, reorder=0, options=dict(movflags='faststart')),
-        refused='damaged|Invalid data'),
+    Odd(
+        'hole in order.mp4',
+        changed(hole, reorder=0, options=dict(movflags='faststart')),
+        refused='damaged|Invalid data',
+    ),
     Odd('hole.mkv', changed(hole), refused='no part of a Matroska file'),
     Odd('hole.webm', changed(hole, codec='libvpx-vp9'), refused='no part of a Matroska file'),
     Odd('hole.avi', changed(hole, codec='mpeg4'), refused='damaged'),

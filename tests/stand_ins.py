@@ -13,10 +13,7 @@ from mmcgc.datasets.imagenette import CLASSES as IMAGENETTE_CLASSES
 from mmcgc.datasets.prepare_cifar10 import BATCH_NAMES
 
 STHV1_CLASSES = ['Holding something', 'Turning the camera left while filming something', 'Dropping something']
-STHV1_MEMBERS = dict(
-    train={'100': 2, '7': 0, '31': 1, '8': 0},
-    validation={'12': 1, '9': 2},
-    test={'55': None})
+STHV1_MEMBERS = dict(train={'100': 2, '7': 0, '31': 1, '8': 0}, validation={'12': 1, '9': 2}, test={'55': None})
 STHV1_FRAMES = {'100': 5, '7': 3, '31': 12, '8': 2, '12': 4, '9': 6, '55': 3}
 GERMAN = 'der die ein Hund Katze Haus Auto läuft schläft und sieht groß klein nicht'.split()
 ENGLISH = 'the a one dog cat house car runs sleeps and sees big small not'.split()
@@ -45,7 +42,9 @@ def write_tar(path: Path, content: dict, mode: str = 'w:gz') -> Path:
 def cifar_archive(path: Path, images: np.ndarray, labels: np.ndarray) -> Path:
     """The official archive: six batches, each with a sixth of (N, 32, 32, 3) images; a member must not be unpacked."""
     size = len(images) // len(BATCH_NAMES)
-    files = {name: dump_batch(images[i * size:][:size], labels[i * size:][:size]) for i, name in enumerate(BATCH_NAMES)}
+    files = {
+        name: dump_batch(images[i * size :][:size], labels[i * size :][:size]) for i, name in enumerate(BATCH_NAMES)
+    }
     files |= {'batches.meta': dump_official({'num_vis': 3072}), '../../escaped': b'out', 'readme.html': b'<html>'}
     return write_tar(path, {f'cifar-10-batches-py/{name}': content for name, content in files.items()})
 
@@ -61,23 +60,33 @@ def picture(label: int, form: str = 'JPEG', size: tuple[int, int] = (24, 32)) ->
 def imagenette_files(suffix: str = 'JPEG', **options) -> dict[str, bytes]:
     """Two pictures of each class to train, one to validate."""
     form = dict(webp='WEBP').get(suffix, 'JPEG')
-    return {f'{split}/{name}/{name}_{i}.{suffix}': picture(label, form, **options)
-            for split, count in dict(train=2, val=1).items() for label, name in enumerate(IMAGENETTE_CLASSES)
-            for i in range(count)}
+    return {
+        f'{split}/{name}/{name}_{i}.{suffix}': picture(label, form, **options)
+        for split, count in dict(train=2, val=1).items()
+        for label, name in enumerate(IMAGENETTE_CLASSES)
+        for i in range(count)
+    }
 
 
 def sthv1_labels(folder: Path) -> Path:
-    lines = dict(labels=STHV1_CLASSES, **{
-        split: [i if label is None else f'{i};{STHV1_CLASSES[label]}' for i, label in members.items()]
-        for split, members in STHV1_MEMBERS.items()})
-    return write_folder(folder, {f'something-something-v1-{name}.csv': ('\n'.join(text) + '\n').encode()
-                                 for name, text in lines.items()})
+    lines = dict(
+        labels=STHV1_CLASSES,
+        **{
+            split: [i if label is None else f'{i};{STHV1_CLASSES[label]}' for i, label in members.items()]
+            for split, members in STHV1_MEMBERS.items()
+        },
+    )
+    return write_folder(
+        folder,
+        {f'something-something-v1-{name}.csv': ('\n'.join(text) + '\n').encode() for name, text in lines.items()},
+    )
 
 
 def sthv1_frames(folder: Path, frame: bytes | None = None) -> Path:
     frame = frame or picture(3, size=(16, 24))
-    return write_folder(folder, {f'{i}/{number:05d}.jpg': frame for i, count in STHV1_FRAMES.items()
-                                 for number in range(1, count + 1)})
+    return write_folder(
+        folder, {f'{i}/{number:05d}.jpg': frame for i, count in STHV1_FRAMES.items() for number in range(1, count + 1)}
+    )
 
 
 def parallel_text(folder: Path, valid: str = 'valid', test: str = 'test') -> Path:
@@ -103,11 +112,17 @@ def iwslt_folder(folder: Path) -> Path:
     """What the raw archive holds: 50 sentences, a few to be cleaned away, between the tags of talks."""
     folder.mkdir(parents=True)
     german = [f'Satz Nummer {i} ist „schön“.' for i in range(50)]
-    english = [f'Sentence number {i} isn\'t bad.' for i in range(50)]
+    english = [f"Sentence number {i} isn't bad." for i in range(50)]
     german[3], english[4], english[5], german[6] = '', ' ', 'Far too many words for it.' * 3, 'Wort ' * 180
     for language, lines in dict(de=german, en=english).items():
-        text = [f'<url>http://{language}</url>', '<keywords>talks</keywords>', '<talkid>1</talkid>',
-                f'<title>Titel {language}</title>', f'<description>Über {language} &amp; mehr</description>', *lines]
+        text = [
+            f'<url>http://{language}</url>',
+            '<keywords>talks</keywords>',
+            '<talkid>1</talkid>',
+            f'<title>Titel {language}</title>',
+            f'<description>Über {language} &amp; mehr</description>',
+            *lines,
+        ]
         (folder / f'train.tags.de-en.{language}').write_text('\n'.join(text) + '\n')
         for n, name in enumerate(IWSLT_SETS):
             segments = [f'<seg id="{i}"> {language.upper()}’s {n}.{i} </seg>' for i in (1, 2)]

@@ -27,7 +27,8 @@ def test_lists_every_config_and_tool(capsys):
     main(['configs'])
     configs = capsys.readouterr().out.splitlines()
     assert {str(zoo.config_path(name.removeprefix('mmcgc::'))) for name in configs} >= {
-        model['Config'] for model in zoo.models().values()}
+        model['Config'] for model in zoo.models().values()
+    }
     main(['tools'])
     assert str(ROOT / 'tools/train.py') in capsys.readouterr().out.splitlines()
 

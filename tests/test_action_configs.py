@@ -101,13 +101,20 @@ def test_a_network_trains_and_tests(name):
     batch = model.data_preprocessor(dict(inputs=[video], data_samples=[ActionDataSample()]))
     with torch.no_grad():
         score = model(**batch, mode='predict')[0].pred_score
-    assert score.shape == (config.model.cls_head.num_classes, ) and score.sum().item() == pytest.approx(1, abs=1e-4)
+    assert score.shape == (config.model.cls_head.num_classes,) and score.sum().item() == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize('name', LEAVES)
 def test_gates_are_where_the_name_says(name):
-    kinds = {'tsn-cgc': (17, 0), 'tsm-cgc': (17, 0), 'p3d-cgc-1d': (0, 8), 'p3d-cgc-3d': (0, 17),
-             'p3d-cgc-1d-3d': (0, 25), 'tsn-cgc-conv1-res1': (5, 0), 'tsm-cgc-conv1-res1': (5, 0)}
+    kinds = {
+        'tsn-cgc': (17, 0),
+        'tsm-cgc': (17, 0),
+        'p3d-cgc-1d': (0, 8),
+        'p3d-cgc-3d': (0, 17),
+        'p3d-cgc-1d-3d': (0, 25),
+        'tsn-cgc-conv1-res1': (5, 0),
+        'tsm-cgc-conv1-res1': (5, 0),
+    }
     gated = [m for m in weightless(name).modules() if isinstance(m, (CGConv2d, CGConv3d)) and m.gate is not None]
     found = tuple(sum(isinstance(m, kind) for m in gated) for kind in (CGConv2d, CGConv3d))
     assert found == kinds.get(name.split('_')[0], (0, 0))
@@ -126,7 +133,7 @@ def clips(tmp_path_factory):
         writer = cv2.VideoWriter(str(root / 'videos' / f'{i}.mp4'), cv2.VideoWriter_fourcc(*'mp4v'), 12, (96, 64))
         for t in range(length):
             image = np.full((64, 96, 3), 30 * i, np.uint8)
-            image[20:40, 2 * t:2 * t + 10] = 200
+            image[20:40, 2 * t : 2 * t + 10] = 200
             cv2.imwrite(str(folder / f'{t + 1:05}.jpg'), image)
             writer.write(image)
         writer.release()
@@ -146,7 +153,8 @@ def on(clips, config):
         loader.update(num_workers=0, persistent_workers=False)
         loader.dataset.update(
             ann_file=str(clips / f'{kind}.txt'),
-            data_prefix=dict(video=str(clips / kind)) if kind == 'videos' else dict(img=str(clips / kind)))
+            data_prefix=dict(video=str(clips / kind)) if kind == 'videos' else dict(img=str(clips / kind)),
+        )
     return config
 
 
@@ -159,7 +167,8 @@ DATA = {
     f'tsn-cgc{R50}8-1x1x8-45{STHV1}': dict(train=(8, 3, 224, 224), val=(8, 3, 224, 224), test=(8, 3, 224, 224)),
     f'tsm-cgc{R50}4-1x1x16-45{STHV1}': dict(train=(16, 3, 224, 224), val=(16, 3, 224, 224), test=(16, 3, 224, 224)),
     f'p3d{R50}8-32x1x1-50{STHV1}': dict(
-        train=(1, 3, 32, 224, 224), val=(1, 3, 32, 224, 224), test=(30, 3, 32, 256, 256)),
+        train=(1, 3, 32, 224, 224), val=(1, 3, 32, 224, 224), test=(30, 3, 32, 256, 256)
+    ),
     f'tsn-cgc{HALF}': dict(train=(4, 3, 64, 64), val=(4, 3, 64, 64), test=(4, 3, 64, 64)),
     TSM_KINETICS: dict(train=(8, 3, 224, 224), val=(8, 3, 224, 224), test=(80, 3, 224, 224)),
 }
@@ -194,8 +203,9 @@ def test_frames_and_video_files_hold_the_same(clips):
     assert (raw - video).abs().mean() < 6
 
 
-@pytest.mark.parametrize(('label', 'flipped'), [
-    (2, 4), (4, 2), (30, 41), (41, 30), (52, 66), (66, 52), (3, 3), (173, 173)])
+@pytest.mark.parametrize(
+    ('label', 'flipped'), [(2, 4), (4, 2), (30, 41), (41, 30), (52, 66), (66, 52), (3, 3), (173, 173)]
+)
 @pytest.mark.parametrize('name', [f'tsm{R50}8-1x1x8-45{STHV1}', f'p3d{R50}8-32x1x1-50{STHV1}'], ids=['tsm', 'p3d'])
 def test_left_and_right_swap_when_a_clip_is_flipped(clips, name, label, flipped):
     config = on(clips, LEAVES[name])

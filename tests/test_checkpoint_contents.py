@@ -54,8 +54,12 @@ HOSTILE = {
     'a text type of another size': array(bytes(8), 1, dtype('S8', 1 << 20, 1, '|')),
     'an array longer than its data': array(bytes(8), 1 << 20, dtype('f8')),
     'an array of negative length': array(bytes(8), -1, dtype('f8')),
-    'an array that is filled twice': array(bytes(8), 1, dtype('f8')) + b'(K\x01K\x01\x85' + dtype('f8') + b'\x89' + raw(
-        bytes(8)) + b'tb',
+    'an array that is filled twice': array(bytes(8), 1, dtype('f8'))
+    + b'(K\x01K\x01\x85'
+    + dtype('f8')
+    + b'\x89'
+    + raw(bytes(8))
+    + b'tb',
     'an array of objects': array(bytes(8), 1, dtype('O')),
     'an array of records': array(bytes(8), 1, dtype('i4,i4')),
     'an array of empty texts': array(b'', 1 << 20, dtype('S0')),
@@ -65,8 +69,15 @@ HOSTILE = {
     'a scalar without data': b'cnumpy._core.multiarray\nscalar\n' + dtype('f8') + b'\x85R',
     'a buffer without a state': HISTORY + b')\x81',
     'a buffer that is called': HISTORY + b')R',
-    'a buffer with a text for its history': HISTORY + b')\x81}(' + text('max_length') + b'K\x05' + text(
-        '_log_history') + text('x') + text('_count_history') + text('x') + b'ub',
+    'a buffer with a text for its history': HISTORY
+    + b')\x81}('
+    + text('max_length')
+    + b'K\x05'
+    + text('_log_history')
+    + text('x')
+    + text('_count_history')
+    + text('x')
+    + b'ub',
     'a schedule with a state': b'cmmengine.optim.scheduler.param_scheduler\nOneCycleParamScheduler\n)\x81}b',
 }
 
@@ -84,13 +95,13 @@ def test_memory_that_was_not_set_cannot_be_had(tmp_path):
 
 
 def test_the_same_operations_make_a_good_array(tmp_path):
-    path = checkpoint(tmp_path / 'good.pth', array(np.array([1., 2.]).tobytes(), 2, dtype('f8')))
+    path = checkpoint(tmp_path / 'good.pth', array(np.array([1.0, 2.0]).tobytes(), 2, dtype('f8')))
     value = CheckpointLoader.load_checkpoint(path, 'cpu')['value']
-    assert type(value) is np.ndarray and value.tolist() == [1., 2.] and value.flags.owndata
+    assert type(value) is np.ndarray and value.tolist() == [1.0, 2.0] and value.flags.owndata
 
 
 def test_a_history_does_not_change_its_class(tmp_path):
-    history = HistoryBuffer([1., 3.], [1, 1])
+    history = HistoryBuffer([1.0, 3.0], [1, 1])
     before = dict(HistoryBuffer._statistics_methods)
     try:
         HistoryBuffer._statistics_methods = dict(before, mean=HistoryBuffer.max, stranger=HistoryBuffer.min)
@@ -105,7 +116,7 @@ def test_a_history_does_not_change_its_class(tmp_path):
 def test_containers_have_no_attributes_of_their_own(tmp_path):
     odd = OrderedDict(weight=torch.ones(1))
     odd.items, odd._metadata = set, {'': dict(version=2)}
-    torch.save(dict(state_dict=odd, deep=[(odd, )]), tmp_path / 'odd.pth')
+    torch.save(dict(state_dict=odd, deep=[(odd,)]), tmp_path / 'odd.pth')
     loaded = CheckpointLoader.load_checkpoint(str(tmp_path / 'odd.pth'), 'cpu')
     assert loaded['deep'][0][0] is loaded['state_dict'] and 'items' not in vars(loaded['state_dict'])
     assert loaded['state_dict']._metadata == {'': dict(version=2)}
@@ -120,7 +131,7 @@ def test_other_formats_are_refused_and_not_called_truncated(tmp_path, form):
     elif form == 'script':
         torch.jit.script(torch.nn.ReLU()).save(str(path))
     else:
-        path.write_bytes(pickle.dumps(dict(weight=[1.]), protocol=2 if form == 'bare' else 4))
+        path.write_bytes(pickle.dumps(dict(weight=[1.0]), protocol=2 if form == 'bare' else 4))
     with pytest.raises(pickle.UnpicklingError, match='nothing was loaded') as info:
         CheckpointLoader.load_checkpoint(str(path), 'cpu')
     assert 'truncated' not in str(info.value)
@@ -132,8 +143,8 @@ def test_a_plain_torch_load_is_as_safe(tmp_path):
 
 
 def test_a_file_cannot_name_checkpoints(tmp_path):
-    info = dict(best_ckpt='/etc', keep_ckpt_ids=[1], last_ckpt='/etc', best_score=1.)
+    info = dict(best_ckpt='/etc', keep_ckpt_ids=[1], last_ckpt='/etc', best_score=1.0)
     hub = dict(log_scalars={}, runtime_info={**info, 'best_ckpt_acc': '/etc'}, resumed_keys=dict.fromkeys(info, True))
     torch.save(dict(message_hub=hub), tmp_path / 'evil.pth')
     hub = CheckpointLoader.load_checkpoint(str(tmp_path / 'evil.pth'), 'cpu')['message_hub']
-    assert hub['runtime_info'] == dict(best_score=1.) and hub['resumed_keys'] == dict(best_score=True)
+    assert hub['runtime_info'] == dict(best_score=1.0) and hub['resumed_keys'] == dict(best_score=True)

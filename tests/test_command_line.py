@@ -10,9 +10,18 @@ from mmcgc.command_line import plain_errors
 TOOLS = sorted(path for path in ROOT.glob('tools/**/*.py'))
 
 
-@pytest.mark.parametrize('error', [
-    FileNotFoundError(2, 'No such file', 'none.py'), OSError(28, 'No space left'), ValueError('odd'),
-    pickle.UnpicklingError('refused'), ImportError('missing'), FloatingPointError('the loss is nan')], ids=repr)
+@pytest.mark.parametrize(
+    'error',
+    [
+        FileNotFoundError(2, 'No such file', 'none.py'),
+        OSError(28, 'No space left'),
+        ValueError('odd'),
+        pickle.UnpicklingError('refused'),
+        ImportError('missing'),
+        FloatingPointError('the loss is nan'),
+    ],
+    ids=repr,
+)
 def test_mistakes_are_one_line(error):
     with pytest.raises(SystemExit, match='^error: ') as info, plain_errors():
         raise error

@@ -55,7 +55,8 @@ def test_the_table_the_curves_and_the_runs(whole):
     assert (work_dir / 'curves.png').stat().st_size and (work_dir / 'curves.csv').stat().st_size
     rows = runs(work_dir)
     assert [(row['network'], row['seed'], row['step']) for row in rows] == [
-        (name, seed, '3') for name in (PLAIN, GATED) for seed in '01']
+        (name, seed, '3') for name in (PLAIN, GATED) for seed in '01'
+    ]
     assert all(float(row['cpu_seconds']) > 0 and int(row['peak_bytes']) > 2**20 and row['commits'] for row in rows)
     plain, gated = (torch.load(work_dir / 'initial' / 'seed-1' / f'{name}.pth') for name in (PLAIN, GATED))
     assert all(torch.equal(gated['state_dict'][key], value) for key, value in plain['state_dict'].items())
@@ -93,8 +94,15 @@ def test_without_a_finished_run_there_is_no_table_yet(tiny, tmp_path):
 
 def draw(work_dir, seeds, small=SMALL, **options):
     given = dict(text.split('=') for text in small)
-    return compare([str(ROOT / path) for path in CONFIGS], seeds, str(work_dir), 'tools/train.py', draw_only=True,
-                   cfg_options={key: int(value) for key, value in given.items()}, **options)
+    return compare(
+        [str(ROOT / path) for path in CONFIGS],
+        seeds,
+        str(work_dir),
+        'tools/train.py',
+        draw_only=True,
+        cfg_options={key: int(value) for key, value in given.items()},
+        **options,
+    )
 
 
 def test_what_is_trained_is_drawn_again_for_the_seeds_that_are_asked_for(whole):
@@ -102,12 +110,16 @@ def test_what_is_trained_is_drawn_again_for_the_seeds_that_are_asked_for(whole):
     assert 'one pair' in text and 'accuracy/top1, seeds 1 ' in text and len(runs(whole[0])) == 2
 
 
-@pytest.mark.parametrize(('error', 'message', 'options'), [
-    (ValueError, 'made with another config', dict(seeds=[0], small=[*SMALL[1:], 'train_cfg.max_epochs=4'])),
-    (ValueError, 'must each be given once', dict(seeds=[0, 0])),
-    (FileNotFoundError, 'no run of resnet20_1xb32-10e_digits, .* is finished', dict(seeds=[7])),
-    (ValueError, "has logged no metric 'bleu'", dict(seeds=[0], metric='bleu')),
-], ids=['another-config', 'a-seed-twice', 'nothing-finished', 'another-metric'])
+@pytest.mark.parametrize(
+    ('error', 'message', 'options'),
+    [
+        (ValueError, 'made with another config', dict(seeds=[0], small=[*SMALL[1:], 'train_cfg.max_epochs=4'])),
+        (ValueError, 'must each be given once', dict(seeds=[0, 0])),
+        (FileNotFoundError, 'no run of resnet20_1xb32-10e_digits, .* is finished', dict(seeds=[7])),
+        (ValueError, "has logged no metric 'bleu'", dict(seeds=[0], metric='bleu')),
+    ],
+    ids=['another-config', 'a-seed-twice', 'nothing-finished', 'another-metric'],
+)
 def test_what_cannot_be_compared_is_told(whole, error, message, options):
     with pytest.raises(error, match=message):
         draw(whole[0], **options)

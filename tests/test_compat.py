@@ -30,8 +30,13 @@ ROOT = Path(__file__).resolve().parents[1]
 def python(code: str, *paths) -> subprocess.CompletedProcess:
     """Run code in a fresh interpreter that sees ``paths`` before everything else."""
     path = os.pathsep.join([*map(str, paths), str(ROOT), os.environ.get('PYTHONPATH', '')])
-    return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], env=dict(os.environ, PYTHONPATH=path),
-                          capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, '-c', textwrap.dedent(code)],
+        env=dict(os.environ, PYTHONPATH=path),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 class Call:
@@ -69,9 +74,16 @@ def test_a_checkpoint_cannot_run_a_command(tmp_path, kind):
 
 @KINDS
 @pytest.mark.parametrize(
-    'args', [(HistoryBuffer, '__init__'), (HistoryBuffer, 'update'), ({}, 'update'), (OrderedDict, 'mean'),
-             (OneCycleParamScheduler, 'mean')],
-    ids=['dunder', 'method', 'instance', 'class', 'scheduler'])
+    'args',
+    [
+        (HistoryBuffer, '__init__'),
+        (HistoryBuffer, 'update'),
+        ({}, 'update'),
+        (OrderedDict, 'mean'),
+        (OneCycleParamScheduler, 'mean'),
+    ],
+    ids=['dunder', 'method', 'instance', 'class', 'scheduler'],
+)
 def test_a_checkpoint_cannot_use_getattr(tmp_path, kind, args):
     path = write(dict(meta=Call(getattr, *args)), tmp_path / 'evil.pth', kind)
     with pytest.raises(pickle.UnpicklingError, match='builtins.getattr'):
@@ -99,11 +111,15 @@ def shadowing(method: str, **items) -> OrderedDict:
     return content
 
 
-@pytest.mark.parametrize('content', [
-    dict(meta=dict(config=CODE, cfg='a = 1', epoch=1)),
-    shadowing('get', meta=dict(config=CODE, epoch=1)),
-    dict(meta=shadowing('pop', config=CODE, epoch=1)),
-], ids=['dict', 'get', 'pop'])
+@pytest.mark.parametrize(
+    'content',
+    [
+        dict(meta=dict(config=CODE, cfg='a = 1', epoch=1)),
+        shadowing('get', meta=dict(config=CODE, epoch=1)),
+        dict(meta=shadowing('pop', config=CODE, epoch=1)),
+    ],
+    ids=['dict', 'get', 'pop'],
+)
 def test_the_config_inside_a_checkpoint_is_dropped(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     meta = CheckpointLoader.load_checkpoint(write(content, tmp_path / 'evil.pth', 'zip'))['meta']
@@ -119,14 +135,19 @@ def test_a_record_cannot_pass_for_the_meta(tmp_path):
         CheckpointLoader.load_checkpoint(write(dict(meta=scalar), tmp_path / 'evil.pth', 'zip'))
 
 
-@pytest.mark.parametrize('meta', [HistoryBuffer([1.], [1]), 'config', torch.zeros(2)], ids=['buffer', 'text', 'tensor'])
+@pytest.mark.parametrize(
+    'meta', [HistoryBuffer([1.0], [1]), 'config', torch.zeros(2)], ids=['buffer', 'text', 'tensor']
+)
 def test_a_meta_that_is_no_dict_is_refused(tmp_path, meta):
     with pytest.raises(ValueError, match="its 'meta' is a"):
         CheckpointLoader.load_checkpoint(write(dict(meta=meta), tmp_path / 'odd.pth', 'zip'))
 
 
-@pytest.mark.parametrize('value', [np.float32(0.5), np.arange(3), np.array(['a', 'bc']), np.bool_(True)],
-                         ids=['scalar', 'integers', 'text', 'bool'])
+@pytest.mark.parametrize(
+    'value',
+    [np.float32(0.5), np.arange(3), np.array(['a', 'bc']), np.bool_(True)],
+    ids=['scalar', 'integers', 'text', 'bool'],
+)
 def test_plain_arrays_can_be_read(tmp_path, value):
     checkpoint = CheckpointLoader.load_checkpoint(write(dict(value=value), tmp_path / 'run.pth', 'zip'))
     np.testing.assert_array_equal(checkpoint['value'], value, strict=True)
@@ -139,17 +160,26 @@ def test_what_mmengine_writes_can_be_read(trained):
     assert {'optimizer', 'param_schedulers'} <= set(checkpoint)
 
 
-ONE_CYCLE = dict(eta_max=1., total_steps=4)
+ONE_CYCLE = dict(eta_max=1.0, total_steps=4)
 SCHEDULERS = dict(
-    ConstantLR={}, CosineAnnealingLR=dict(T_max=4), CosineRestartLR=dict(periods=[4], eta_min=0.), LinearLR={},
-    ExponentialLR=dict(gamma=0.5), MultiStepLR=dict(milestones=[1]), StepLR=dict(step_size=1), ReduceOnPlateauLR={},
-    PolyLR={}, OneCycleLR=ONE_CYCLE, OneCycleLR_linear=dict(ONE_CYCLE, anneal_strategy='linear'))
+    ConstantLR={},
+    CosineAnnealingLR=dict(T_max=4),
+    CosineRestartLR=dict(periods=[4], eta_min=0.0),
+    LinearLR={},
+    ExponentialLR=dict(gamma=0.5),
+    MultiStepLR=dict(milestones=[1]),
+    StepLR=dict(step_size=1),
+    ReduceOnPlateauLR={},
+    PolyLR={},
+    OneCycleLR=ONE_CYCLE,
+    OneCycleLR_linear=dict(ONE_CYCLE, anneal_strategy='linear'),
+)
 
 
 @pytest.mark.parametrize('name, options', SCHEDULERS.items(), ids=SCHEDULERS)
 def test_every_scheduler_of_mmengine_can_be_resumed(tmp_path, name, options):
     def build():
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1., momentum=0.9)
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
         kind = name.partition('_')[0]
         return PARAM_SCHEDULERS.build(dict(type=kind, **options), default_args=dict(optimizer=optimizer))
 
@@ -159,12 +189,12 @@ def test_every_scheduler_of_mmengine_can_be_resumed(tmp_path, name, options):
     resumed.load_state_dict(CheckpointLoader.load_checkpoint(path)['param_schedulers'][0])
     for either in (scheduler, resumed):
         either.optimizer.step()
-        either.step(*([dict(loss=1.)] if name == 'ReduceOnPlateauLR' else []))
+        either.step(*([dict(loss=1.0)] if name == 'ReduceOnPlateauLR' else []))
     assert resumed.get_last_value() == scheduler.get_last_value()
 
 
 def test_history_buffers_of_both_numpy_generations_can_be_read():
-    history = HistoryBuffer([1., 2.], [1, 1])
+    history = HistoryBuffer([1.0, 2.0], [1, 1])
     for core in (b'numpy.core.multiarray', b'numpy._core.multiarray'):
         written = pickle.dumps(history, protocol=2)
         other = written.replace(b'cnumpy._core.multiarray', b'c' + core).replace(b'cnumpy.core.multiarray', b'c' + core)
@@ -178,13 +208,14 @@ def test_a_truncated_checkpoint_names_file_and_size(tmp_path, kind, keep):
     path = tmp_path / 'cut.pth'
     write(dict(state_dict=nn.Linear(100, 100).state_dict()), path, kind)
     content = path.read_bytes()
-    path.write_bytes(content[:int(len(content) * keep)])
+    path.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(ValueError, match=rf'{path} \({path.stat().st_size} bytes\) is truncated'):
         load_checkpoint(nn.Linear(100, 100), str(path))
 
 
-@pytest.mark.parametrize('content', [b'<html>not found</html>', b'PK\x03\x04 no archive', b'\x80\x02'],
-                         ids=['page', 'archive', 'pickle'])
+@pytest.mark.parametrize(
+    'content', [b'<html>not found</html>', b'PK\x03\x04 no archive', b'\x80\x02'], ids=['page', 'archive', 'pickle']
+)
 def test_what_is_no_checkpoint_names_file_and_size(tmp_path, content):
     path = tmp_path / 'page.pth'
     path.write_bytes(content)
@@ -340,12 +371,13 @@ def test_action_heads_take_bfloat16_scores(monkeypatch):
     from mmaction.models.heads.base import BaseHead
     from mmaction.structures import ActionDataSample
     from mmengine.registry import DefaultScope
+
     for name in ('loss_by_feat', 'predict_by_feat'):
         method = getattr(BaseHead, name)
         monkeypatch.setattr(BaseHead, name, getattr(method, '__wrapped__', method))
     with DefaultScope.overwrite_default_scope('mmaction'):
         head = TSNHead(num_classes=2, in_channels=4)
-    scores = torch.tensor([[0., 1.]], dtype=torch.bfloat16)
+    scores = torch.tensor([[0.0, 1.0]], dtype=torch.bfloat16)
     samples = [ActionDataSample().set_gt_label(0)]
     with pytest.raises(TypeError, match='BFloat16'):
         head.loss_by_feat(scores, samples)

@@ -10,7 +10,8 @@ NAME = re.compile(
     r'(?P<network>[a-z0-9]+(-[a-z0-9]+)*)'
     r'(_(?P<backbone>(imagenet-pretrained-)?r\d+(-half)?))?'
     r'_(?P<batch>\d+x[bt]\d+k?)(-(?P<clips>\d+x\d+x\d+))?(-(?P<length>\d+(e|k)))?'
-    r'_(?P<data>[a-z0-9]+(-[a-z0-9]+)*)')
+    r'_(?P<data>[a-z0-9]+(-[a-z0-9]+)*)'
+)
 
 
 @pytest.mark.parametrize('leaf', LEAVES, ids=lambda path: path.stem)

@@ -70,8 +70,10 @@ def test_every_parameter_gets_a_gradient(name):
     model = build_model(config).train()
     model.init_weights()
     size = SIZES.get(config.train_dataloader.dataset.type, 64)  # less than ImageNet's 224, to be quick
-    batch = dict(inputs=torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8),
-                 data_samples=[DataSample().set_gt_label(label) for label in range(4)])
+    batch = dict(
+        inputs=torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8),
+        data_samples=[DataSample().set_gt_label(label) for label in range(4)],
+    )
     losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
     loss = model.parse_losses(losses)[0]
     loss.backward()
@@ -118,11 +120,13 @@ def test_a_leaf_imports_the_package_itself(name):
 def test_a_leaf_builds_where_only_mmengine_was_imported(folder, tmp_path):
     """As in the tools of mmpretrain: a fresh process, the config, the runner."""
     leaf = next(path for path in LEAVES.values() if path.parent == folder)
-    script = ('import sys; from mmengine.config import Config; from mmengine.runner import Runner\n'
-              'config = Config.fromfile(sys.argv[1]); config.work_dir = sys.argv[2]\n'
-              'config.model.update({key: 8 for key in config.model if key.endswith("_vocabulary")})\n'
-              'names = [type(module).__name__ for module in Runner.from_cfg(config).model.modules()]\n'
-              'print(sum(name.startswith(("CGConv", "CGLightweightConv")) for name in names))')
+    script = (
+        'import sys; from mmengine.config import Config; from mmengine.runner import Runner\n'
+        'config = Config.fromfile(sys.argv[1]); config.work_dir = sys.argv[2]\n'
+        'config.model.update({key: 8 for key in config.model if key.endswith("_vocabulary")})\n'
+        'names = [type(module).__name__ for module in Runner.from_cfg(config).model.modules()]\n'
+        'print(sum(name.startswith(("CGConv", "CGLightweightConv")) for name in names))'
+    )
     run = subprocess.run([sys.executable, '-c', script, str(leaf), str(tmp_path)], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert (int(run.stdout.splitlines()[-1]) > 0) == ('cgc' in leaf.stem)
@@ -135,8 +139,10 @@ def test_camera_motion_starts_and_takes_a_step(name):
     config = load(name)
     model = build_model(config)
     model.init_weights()
-    batch = dict(inputs=[torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8) for _ in range(2)],
-                 data_samples=[ActionDataSample().set_gt_label(label) for label in (0, 7)])
+    batch = dict(
+        inputs=[torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8) for _ in range(2)],
+        data_samples=[ActionDataSample().set_gt_label(label) for label in (0, 7)],
+    )
     losses = model.train()(**model.data_preprocessor(batch, True), mode='loss')
     model.parse_losses(losses)[0].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
@@ -165,6 +171,6 @@ def test_a_truncated_image_is_named(tmp_path, pipeline, kept):
     mmcv.imwrite(np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8), str(path))
     assert transform(dict(img_path=str(path), gt_label=0))['inputs'].shape == (3, 224, 224)
     content = path.read_bytes()
-    path.write_bytes(content[:int(len(content) * kept)])
+    path.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(Exception, match='picture.jpg'):
         transform(dict(img_path=str(path), gt_label=0))

@@ -42,9 +42,9 @@ def test_registered_from_every_scope(name, scope, prefix):
 
 def test_found_by_prefix_without_an_import():
     code = (
-        "from mmcv.cnn import build_conv_layer\n"
+        'from mmcv.cnn import build_conv_layer\n'
         "conv = build_conv_layer(dict(type='mmcgc.CGConv'), 4, 4, 3)\n"
-        "print(type(conv).__name__)"
+        'print(type(conv).__name__)'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == 'CGConv2d'

@@ -20,8 +20,10 @@ from mmcgc.engine.demo import classify_video
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 CONFIG = CONFIGS / 'quickstart' / 'tsn-cgc-resnet10_1xb64-1x1x8-5e_moving-digits.py'
 TSN = CONFIG.with_name(CONFIG.name.replace('-cgc', ''))
-PIPELINE = "[dict(type='SampleFrames', clip_len=1, num_clips=8, test_mode=True), dict(type='RawFrameDecode'), " \
-           "dict(type='FormatShape', input_format='NCHW'), dict(type='PackActionInputs')]"
+PIPELINE = (
+    "[dict(type='SampleFrames', clip_len=1, num_clips=8, test_mode=True), dict(type='RawFrameDecode'), "
+    "dict(type='FormatShape', input_format='NCHW'), dict(type='PackActionInputs')]"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +67,7 @@ def test_it_says_what_the_test_pipeline_and_the_model_say(files):
 
 def test_a_config_of_frame_folders_reads_the_file_too(files, tmp_path):
     config = tmp_path / 'frames.py'
-    config.write_text(f"_base_ = '{CONFIG}'\n"
-                      f"test_dataloader = dict(dataset=dict(pipeline={PIPELINE}))\n")
+    config.write_text(f"_base_ = '{CONFIG}'\ntest_dataloader = dict(dataset=dict(pipeline={PIPELINE}))\n")
     assert classify(files, config) == classify(files)
 
 
@@ -94,20 +95,27 @@ def test_names_come_from_a_file(files, tmp_path, beside):
     assert [name for name, _ in named] == [f'motion {list(DIRECTIONS).index(name)}' for name, _ in plain]
 
 
-@pytest.mark.parametrize(('options', 'error', 'message'), [
-    pytest.param(dict(video='none.mp4'), FileNotFoundError, 'no video .*none.mp4', id='no-video'),
-    pytest.param(dict(checkpoint='none.pth'), FileNotFoundError, 'no checkpoint .*none.pth', id='no-checkpoint'),
-    pytest.param(dict(labels='none.txt'), FileNotFoundError, 'none.txt', id='no-labels'),
-    pytest.param(dict(config='none.py'), FileNotFoundError, 'none.py', id='no-config'),
-    pytest.param(dict(video='empty.mp4'), ValueError, 'cannot read .*empty.mp4: the file is empty', id='empty'),
-    pytest.param(dict(video='text.mp4'), ValueError, 'cannot read the video .*text.mp4', id='text'),
-    pytest.param(dict(config=TSN), ValueError, 'weights.pth does not fit', id='another-config'),
-    pytest.param(dict(config=CONFIGS / 'quickstart' / 'resnet20_1xb32-10e_digits.py'), ValueError,
-                 'no config of a video recognizer', id='images'),
-    pytest.param(dict(top=0), ValueError, 'at least 1', id='top'),
-    pytest.param(dict(out='out.txt'), ValueError, 'out.txt', id='out'),
-    pytest.param(dict(cfg_options={'model.cls_head.num_classes': 9}), ValueError, 'does not fit', id='classes'),
-])
+@pytest.mark.parametrize(
+    ('options', 'error', 'message'),
+    [
+        pytest.param(dict(video='none.mp4'), FileNotFoundError, 'no video .*none.mp4', id='no-video'),
+        pytest.param(dict(checkpoint='none.pth'), FileNotFoundError, 'no checkpoint .*none.pth', id='no-checkpoint'),
+        pytest.param(dict(labels='none.txt'), FileNotFoundError, 'none.txt', id='no-labels'),
+        pytest.param(dict(config='none.py'), FileNotFoundError, 'none.py', id='no-config'),
+        pytest.param(dict(video='empty.mp4'), ValueError, 'cannot read .*empty.mp4: the file is empty', id='empty'),
+        pytest.param(dict(video='text.mp4'), ValueError, 'cannot read the video .*text.mp4', id='text'),
+        pytest.param(dict(config=TSN), ValueError, 'weights.pth does not fit', id='another-config'),
+        pytest.param(
+            dict(config=CONFIGS / 'quickstart' / 'resnet20_1xb32-10e_digits.py'),
+            ValueError,
+            'no config of a video recognizer',
+            id='images',
+        ),
+        pytest.param(dict(top=0), ValueError, 'at least 1', id='top'),
+        pytest.param(dict(out='out.txt'), ValueError, 'out.txt', id='out'),
+        pytest.param(dict(cfg_options={'model.cls_head.num_classes': 9}), ValueError, 'does not fit', id='classes'),
+    ],
+)
 def test_mistakes_are_named(files, options, error, message):
     (files / 'empty.mp4').write_bytes(b'')
     (files / 'text.mp4').write_bytes(b'no video ' * 99)

@@ -18,8 +18,10 @@ from mmengine.registry import HOOKS, MODELS
 
 from mmcgc.engine.launch import load_config
 
-PAGES = {str(path.relative_to(ROOT)): path.read_text(encoding='utf-8') for path in sorted(
-    [*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('configs/**/*.md')])}
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding='utf-8')
+    for path in sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('configs/**/*.md')])
+}
 GUIDES = [name for name in PAGES if name.startswith('docs/')]
 TRAINING_TOOLS = ('tools/train.py', 'tools/test.py')
 
@@ -79,7 +81,7 @@ def through_script(words: list[str], environment: dict, tmp_path: Path) -> list[
     subprocess.run(['bash', ROOT / words[0], *words[1:]], cwd=tmp_path, env=dict(environment, PATH=path), check=True)
     started = json.loads((tmp_path / 'words').read_text())
     first = next(i for i, word in enumerate(started) if word.endswith('.py') and '/tools/' in word)
-    return [str(Path(started[first]).relative_to(ROOT)), *started[first + 1:]]
+    return [str(Path(started[first]).relative_to(ROOT)), *started[first + 1 :]]
 
 
 @pytest.mark.parametrize('command', COMMANDS)
@@ -229,7 +231,8 @@ def test_drawings_are_well_formed(picture):
 def test_the_quick_start_learns(tmp_path):
     """The README's training command, as it stands there, to the accuracy that a newcomer will look for."""
     command = next(part for part in commands('README.md') if part.startswith('python tools/train.py configs/quick'))
-    done = subprocess.run([sys.executable, *command.split()[1:], '--work-dir', tmp_path], cwd=ROOT, text=True,
-                          capture_output=True)
+    done = subprocess.run(
+        [sys.executable, *command.split()[1:], '--work-dir', tmp_path], cwd=ROOT, text=True, capture_output=True
+    )
     accuracies = re.findall(r'accuracy/top1: ([\d.]+)', done.stdout + done.stderr)
     assert done.returncode == 0 and float(accuracies[-1]) > 95

@@ -35,8 +35,11 @@ def commands_of(page: str) -> list[str]:
     return [re.sub(r'\s+', ' ', command) for command in [*commands(page), *SPAN.findall(prose)]]
 
 
-COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands_of(page)
-                              if not command.startswith(('pip install ', 'mim '))))  # test_docs.py looks at those
+COMMANDS = list(
+    dict.fromkeys(
+        command for page in PAGES for command in commands_of(page) if not command.startswith(('pip install ', 'mim '))
+    )
+)  # test_docs.py looks at those
 
 MULTI30K = 'work_dirs/cgc-lightconv_1xt4k-1k_multi30k-de-en'
 CONFIGS = {  # what CONFIG stands for; the first pattern counts
@@ -73,13 +76,12 @@ OPTIONS = {  # few samples, small networks, no download: options of the configs,
     r'tsm\S*_(imagenet|r18_)': 'model.backbone.pretrained2d=False',
     'p3d': 'test_dataloader.dataset.pipeline.0.num_clips=1',
     'translation/|number-words': 'train_cfg.max_iters=10 train_cfg.val_interval=10 model.search.beam=1 '
-                                 'default_hooks.checkpoint.interval=1 default_hooks.checkpoint.save_optimizer=False',
+    'default_hooks.checkpoint.interval=1 default_hooks.checkpoint.save_optimizer=False',
 }
 FROM_CONFIGS = object()
 
 SHORT = {  # what is appended to a command; the first pattern counts, and a command without one fails
-    r'(train|test)\.(py|sh)|tools/compare|analyze_gates|plot_kernels_history|show_(gates|grad_cam)|demo_video':
-        FROM_CONFIGS,
+    r'(train|test)\.(py|sh)|tools/compare|analyze_gates|plot_kernels_history|show_(gates|grad_cam)|demo_video': FROM_CONFIGS,
     'kill_and_resume': '--kills 2 --cfg-options model.backbone.depth=8',
     '-m pytest': '-n 0 --collect-only',  # the tests cannot run themselves
     'make_camera_motion': '--train-clips 8 --val-clips 8',
@@ -160,6 +162,7 @@ def archive_of(make: Callable, mode: str) -> Callable:
 
 def resnet50(path: Path) -> None:
     import torchvision
+
     torch.save(torchvision.models.resnet50().state_dict(), path)
 
 
@@ -271,8 +274,16 @@ class Stand:
         words = expand(rest, environment)
         if 'prepare_cifar10' in command:
             words[1:1] = ['-c', PREPARE_CIFAR10]
-        done = subprocess.run(words, cwd=self.root, env=environment, input='Der Hund.\n', text=True, timeout=900,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(
+            words,
+            cwd=self.root,
+            env=environment,
+            input='Der Hund.\n',
+            text=True,
+            timeout=900,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         return done.returncode, f'{shlex.join(words)}\n{done.stdout[-3000:]}'
 
     def make(self, path: str) -> None:
@@ -292,8 +303,11 @@ class Stand:
     def _maker(path: str) -> str | None:
         """The first command that makes a path, else the folder it lies in; seeds beyond those of the pages too."""
         seeds = ['0', *re.findall(r'seed(\d)', path)]
-        makers = [command.replace('seed0', f'seed{seed}').replace('--seed 0', f'--seed {seed}')
-                  for seed in seeds for command in RESOLVED]
+        makers = [
+            command.replace('seed0', f'seed{seed}').replace('--seed 0', f'--seed {seed}')
+            for seed in seeds
+            for command in RESOLVED
+        ]
         makers = [command for command in makers if path.startswith(f'{output(command)}/') or path == output(command)]
         return max(makers, key=lambda command: len(output(command)), default=None)
 
@@ -318,8 +332,9 @@ def stand(tmp_path_factory) -> Stand:
 
 
 def case(command: str):
-    return pytest.param(command, id=re.sub(r'[\w./-]+/(?=\w)', '', command),
-                        marks=[] if QUICK.search(command) else pytest.mark.slow)
+    return pytest.param(
+        command, id=re.sub(r'[\w./-]+/(?=\w)', '', command), marks=[] if QUICK.search(command) else pytest.mark.slow
+    )
 
 
 @pytest.mark.parametrize('command', map(case, COMMANDS))

@@ -39,7 +39,7 @@ def tokens(batch: int) -> torch.Tensor:
     """(B, 9), the later sentences shorter."""
     made = torch.randint(4, 16, (batch, 9), generator=torch.Generator().manual_seed(batch))
     for i in range(batch):
-        made[i, 9 - i % 5:] = 0
+        made[i, 9 - i % 5 :] = 0
     return made
 
 
@@ -59,8 +59,10 @@ def video():
 
 
 def sentence():
-    encoder, decoder = (dict(mixer=mixer, channels=8, hidden=12, heads=2, dropout=0.1, kernel_sizes=[3, 5])
-                        for mixer in KINDS['cgc-lightconv'])
+    encoder, decoder = (
+        dict(mixer=mixer, channels=8, hidden=12, heads=2, dropout=0.1, kernel_sizes=[3, 5])
+        for mixer in KINDS['cgc-lightconv']
+    )
     return settled(TranslationModel(16, 16, encoder, decoder)), tokens
 
 
@@ -125,8 +127,9 @@ def test_onnx_with_any_batch(network, tmp_path):
     onnxruntime = onnx_runtime()
     model, sample, expected = network
     path = tmp_path / 'model.onnx'
-    torch.onnx.export(exportable(model), (sample(2),), path, dynamo=True, dynamic_shapes=dynamic(), verbose=False,
-                      optimize=False)
+    torch.onnx.export(
+        exportable(model), (sample(2),), path, dynamo=True, dynamic_shapes=dynamic(), verbose=False, optimize=False
+    )
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     name = session.get_inputs()[0].name
     for batch in (1, 3):
@@ -149,8 +152,9 @@ def test_onnx_chooses_the_portable_form_by_itself(tmp_path):
     onnxruntime = onnx_runtime()
     layer = settled(CGConv2d(6, 4, 3, stride=2, padding=1, groups=2))
     sample = floats(6, 9, 7)
-    torch.onnx.export(layer, (sample(2),), tmp_path / 'layer.onnx', dynamo=True, dynamic_shapes=dynamic(),
-                      verbose=False)
+    torch.onnx.export(
+        layer, (sample(2),), tmp_path / 'layer.onnx', dynamo=True, dynamic_shapes=dynamic(), verbose=False
+    )
     session = onnxruntime.InferenceSession(tmp_path / 'layer.onnx', providers=['CPUExecutionProvider'])
-    out, = session.run(None, {session.get_inputs()[0].name: sample(4).numpy()})
+    (out,) = session.run(None, {session.get_inputs()[0].name: sample(4).numpy()})
     assert_close(torch.from_numpy(out), layer(sample(4)).detach(), tolerance=1e-4)

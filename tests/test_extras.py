@@ -83,8 +83,7 @@ def test_a_package_of_no_extra_is_named():
         import_extra('no_such_package')
 
 
-@pytest.mark.parametrize('error', [ImportError('broken'), AssertionError('another mmcv')],
-                         ids=['import', 'version'])
+@pytest.mark.parametrize('error', [ImportError('broken'), AssertionError('another mmcv')], ids=['import', 'version'])
 def test_a_stand_in_says_what_failed(error):
     registry = Registry('thing')
     with optional(registry, 'mmaction', 'First', 'Second'):

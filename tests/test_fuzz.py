@@ -28,8 +28,9 @@ PLAIN = (ValueError, TypeError)  # what a mistake may raise, with a message that
 
 
 def many(cases: int):
-    return settings(max_examples=cases, deadline=None, derandomize=True, database=None,
-                    suppress_health_check=list(HealthCheck))
+    return settings(
+        max_examples=cases, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
 
 
 def clear(error: Exception) -> bool:
@@ -47,12 +48,24 @@ def convolutions(draw):
     axis = st.integers(1, 3 if nd == 3 else 5)
     kernel = tuple(draw(axis) for _ in range(nd))
     size = tuple(draw(st.integers(1, 5 if nd == 3 else 9)) for _ in range(nd))
-    padding = draw(st.one_of(st.integers(0, 2), st.sampled_from(['same', 'valid', 'full']),
-                             st.tuples(*[st.integers(0, 2)] * nd)))
-    return dict(nd=nd, batch=draw(st.integers(0, 3)), channels=channels, out=out, kernel=kernel, size=size,
-                stride=draw(st.integers(1, 3)), padding=padding, dilation=draw(st.integers(1, 2)), groups=groups,
-                dtype=draw(st.sampled_from([torch.float64, torch.float32, torch.bfloat16])),
-                last=draw(st.booleans()), seed=draw(st.integers(0, 9)))
+    padding = draw(
+        st.one_of(st.integers(0, 2), st.sampled_from(['same', 'valid', 'full']), st.tuples(*[st.integers(0, 2)] * nd))
+    )
+    return dict(
+        nd=nd,
+        batch=draw(st.integers(0, 3)),
+        channels=channels,
+        out=out,
+        kernel=kernel,
+        size=size,
+        stride=draw(st.integers(1, 3)),
+        padding=padding,
+        dilation=draw(st.integers(1, 2)),
+        groups=groups,
+        dtype=draw(st.sampled_from([torch.float64, torch.float32, torch.bfloat16])),
+        last=draw(st.booleans()),
+        seed=draw(st.integers(0, 9)),
+    )
 
 
 def tensor(case, *size):
@@ -63,14 +76,15 @@ def tensor(case, *size):
 
 
 class TestOperator:
-
     @many(600)
     @given(case=convolutions(), combine=st.sampled_from([*COMBINES, 'sums']), terms=st.sampled_from('iob'))
     def test_equals_the_formula_or_says_why_not(self, case, combine, terms):
         b, c, o, kernel = case['batch'], case['channels'], case['out'], case['kernel']
         x, weight = tensor(case, b, c, *case['size']), tensor(case, o, max(1, c // case['groups']), *kernel)
-        gates = (tensor(case, b, c, *kernel) if terms != 'o' else None,
-                 tensor(case, b, o, *kernel) if terms != 'i' else None)
+        gates = (
+            tensor(case, b, c, *kernel) if terms != 'o' else None,
+            tensor(case, b, o, *kernel) if terms != 'i' else None,
+        )
         arguments = (x, weight, *gates, None, case['stride'], case['padding'], case['dilation'], case['groups'])
         try:
             y = context_gated_conv(*arguments, combine=combine)
@@ -85,13 +99,17 @@ class TestOperator:
 
 @st.composite
 def gate_options(draw):
-    options = {name: draw(st.sampled_from([*choices, 'none'])) for name, choices in CHOICES.items()
-               if draw(st.integers(0, 4)) == 0}
+    options = {
+        name: draw(st.sampled_from([*choices, 'none']))
+        for name, choices in CHOICES.items()
+        if draw(st.integers(0, 4)) == 0
+    }
     for name in ('shared_norm', 'separate_encoding', 'shared_decoder'):
         if draw(st.integers(0, 4)) == 0:
             options[name] = True
-    for name, values in dict(channel_groups=[1, 2, 3, 0, 1.5, '2'], pool_scale=[1, 2, -1],
-                             latent=[1, 3, 0, 'third', None]).items():
+    for name, values in dict(
+        channel_groups=[1, 2, 3, 0, 1.5, '2'], pool_scale=[1, 2, -1], latent=[1, 3, 0, 'third', None]
+    ).items():
         if draw(st.integers(0, 4)) == 0:
             options[name] = draw(st.sampled_from(values))
     if draw(st.integers(0, 19)) == 0:
@@ -100,15 +118,23 @@ def gate_options(draw):
 
 
 class TestLayers:
-
     @many(500)
     @given(case=convolutions(), gate=gate_options(), train=st.booleans(), bias=st.booleans())
     def test_build_run_and_learn_or_say_why_not(self, case, gate, train, bias):
         layer_type = LAYERS[case['nd']]
         torch.manual_seed(case['seed'])
         try:
-            layer = layer_type(case['channels'], case['out'], case['kernel'], case['stride'], case['padding'],
-                               case['dilation'], case['groups'], bias, gate=gate)
+            layer = layer_type(
+                case['channels'],
+                case['out'],
+                case['kernel'],
+                case['stride'],
+                case['padding'],
+                case['dilation'],
+                case['groups'],
+                bias,
+                gate=gate,
+            )
             layer = layer.to(case['dtype']).train(train)
             x = tensor(case, case['batch'], case['channels'], *case['size']).requires_grad_()
             y = layer(x)
@@ -118,8 +144,16 @@ class TestLayers:
         except RuntimeError as error:  # PyTorch's own words, where the plain layer has none better
             if 'not implemented for' in str(error):
                 return
-            plain = layer_type.__bases__[1](case['channels'], case['out'], case['kernel'], case['stride'],
-                                            case['padding'], case['dilation'], case['groups'], bias).to(case['dtype'])
+            plain = layer_type.__bases__[1](
+                case['channels'],
+                case['out'],
+                case['kernel'],
+                case['stride'],
+                case['padding'],
+                case['dilation'],
+                case['groups'],
+                bias,
+            ).to(case['dtype'])
             with pytest.raises(RuntimeError):
                 plain(x)
             return
@@ -132,11 +166,21 @@ class TestLayers:
     @given(case=convolutions(), batches=st.integers(1, 3))
     def test_samples_do_not_touch_each_other(self, case, batches):
         """In eval mode a sample's result is the same in any company."""
-        case = dict(case, batch=batches, padding=1 if isinstance(case['padding'], str) else case['padding'],
-                    dtype=torch.float64, channels=case['groups'] * max(1, case['channels'] // case['groups']))
+        case = dict(
+            case,
+            batch=batches,
+            padding=1 if isinstance(case['padding'], str) else case['padding'],
+            dtype=torch.float64,
+            channels=case['groups'] * max(1, case['channels'] // case['groups']),
+        )
         torch.manual_seed(case['seed'])
-        layer = LAYERS[case['nd']](case['channels'], case['out'], case['kernel'], case['stride'], case['padding'],
-                                   1, case['groups']).double().eval()
+        layer = (
+            LAYERS[case['nd']](
+                case['channels'], case['out'], case['kernel'], case['stride'], case['padding'], 1, case['groups']
+            )
+            .double()
+            .eval()
+        )
         x = tensor(case, batches, case['channels'], *(size + 5 for size in case['size']))
         alone = torch.cat([layer(sample) for sample in x.split(1)])
         assert_close(layer(x), alone)
@@ -156,7 +200,7 @@ def mutate(content: bytes, seed: int) -> bytes:
         elif kind == 2:
             data[place:place] = generator.randbytes(generator.randint(1, 8))
         else:
-            data[place:place + generator.randint(1, 64)] = b''
+            data[place : place + generator.randint(1, 64)] = b''
     return bytes(data)
 
 
@@ -165,13 +209,13 @@ def checkpoint(kind: str) -> bytes:
     state = dict(meta=dict(epoch=1), state_dict=nn.Conv2d(2, 3, 3).state_dict())
     if kind == 'safetensors':
         import safetensors.torch
+
         return safetensors.torch.save(state['state_dict'])
     torch.save(state, content, _use_new_zipfile_serialization=kind == 'zip')
     return content.getvalue()
 
 
 class TestFiles:
-
     @pytest.mark.parametrize('kind', ['zip', 'legacy', 'safetensors'])
     def test_damaged_checkpoints_load_whole_or_are_named(self, tmp_path, kind):
         whole, refused = checkpoint(kind), 0
@@ -179,8 +223,11 @@ class TestFiles:
         for seed in range(150):
             path.write_bytes(mutate(whole, seed))
             try:
-                state = load_state(str(path))[0] if kind == 'safetensors' else dict(
-                    CheckpointLoader.load_checkpoint(str(path)))
+                state = (
+                    load_state(str(path))[0]
+                    if kind == 'safetensors'
+                    else dict(CheckpointLoader.load_checkpoint(str(path)))
+                )
             except Exception as error:
                 assert path.name in str(error) or isinstance(error, MemoryError), repr(error)
                 refused += 1
@@ -234,7 +281,6 @@ def conv_cfgs(draw):
 
 
 class TestConfigs:
-
     @many(300)
     @given(cfg=conv_cfgs(), channels=st.sampled_from([1, 3, 8, 16, 24, 48]), out=st.sampled_from([1, 4, 16, 20]))
     def test_layers_build_or_say_why_not(self, cfg, channels, out):

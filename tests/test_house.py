@@ -35,8 +35,10 @@ def imports() -> dict[str, set[str]]:
     for name, path in paths.items():
         package = name.removesuffix('.__init__') if name.endswith('.__init__') else name.rpartition('.')[0]
         found[name.removesuffix('.__init__')] = {
-            target for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
-            for target in targets(node, package, names)}
+            target
+            for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+            for target in targets(node, package, names)
+        }
     return found
 
 
@@ -63,9 +65,16 @@ def test_every_room_has_a_floor():
 
 
 def test_no_import_goes_upward():
-    upward = [(module, target) for module, used in imports().items() for target in used
-              if module != 'mmcgc' and not module.endswith('__main__') and target != 'mmcgc'
-              and room(module) != room(target) and FLOOR[room(target)] >= FLOOR[room(module)]]
+    upward = [
+        (module, target)
+        for module, used in imports().items()
+        for target in used
+        if module != 'mmcgc'
+        and not module.endswith('__main__')
+        and target != 'mmcgc'
+        and room(module) != room(target)
+        and FLOOR[room(target)] >= FLOOR[room(module)]
+    ]
     assert upward == []
 
 

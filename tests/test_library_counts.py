@@ -25,7 +25,6 @@ COUNTERS = pytest.mark.parametrize('counter', [FlopAnalyzer, FlopCountAnalysis],
 
 
 class Pooling(nn.Module):
-
     def forward(self, x):
         return average_pool(x, (3,) * (x.dim() - 2))
 
@@ -42,7 +41,8 @@ def test_a_layer_counts_as_in_our_own_analysis(counter, layer):
     found, own = quiet(counter, network, x).by_operator(), analyse(network, x)
     pooling = quiet(counter, Pooling(), x).total()
     assert found['bmm'] + found['mm'] - pooling + found['linear'] == sum(
-        own.gates[part] for part in ('context encoding', 'channel interacting', 'gate decoding'))
+        own.gates[part] for part in ('context encoding', 'channel interacting', 'gate decoding')
+    )
     assert found['gate_product'] == own.gates['gating the kernel']
     assert found['conv'] == own.multiply_adds - sum(own.gates.values())
     assert found.total() - found['batch_norm'] - pooling == own.multiply_adds - own.gates['pooling']
@@ -59,7 +59,8 @@ def test_the_summary_of_mmengine():
     """Beside a plain network of the same shape: as much again and the gates, and not a tenth."""
     x = (16, 32, 32)
     plain, gated = (
-        get_model_complexity_info(layer(16, 64, 3, padding=1).eval(), x)['flops'] for layer in (nn.Conv2d, CGConv2d))
+        get_model_complexity_info(layer(16, 64, 3, padding=1).eval(), x)['flops'] for layer in (nn.Conv2d, CGConv2d)
+    )
     assert plain < gated < 1.1 * plain
 
 
@@ -67,8 +68,9 @@ def test_the_tool_of_mmpretrain():
     tool = Path(mmpretrain.__file__).parent / '.mim/tools/analysis_tools/get_flops.py'
     found = []
     for name in ('resnet20_1xb32-10e_digits', 'cgc-resnet20_1xb32-10e_digits'):
-        done = subprocess.run([sys.executable, tool, zoo.models()[name]['Config'], '--shape', '16', '16'],
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, tool, zoo.models()[name]['Config'], '--shape', '16', '16'], capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         found.append(float(re.search(r'^Flops: ([\d.]+)M$', done.stdout, re.MULTILINE)[1]))
     assert found[0] < found[1] < 1.2 * found[0]

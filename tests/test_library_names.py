@@ -50,7 +50,6 @@ def assert_has(model, state):
 
 
 class TestMMPretrain:
-
     def test_lists_all_image_models_and_no_others(self):
         images = {name.lower() for name, task in TASKS.items() if task == 'Image Classification'}
         assert images <= set(list_models()) and images <= set(list_models(task='Image Classification'))
@@ -66,12 +65,11 @@ class TestMMPretrain:
     def test_infers_by_name(self, with_weights):
         inferencer = ImageClassificationInferencer(IMAGES, device='cpu')
         assert_has(inferencer.model, with_weights[IMAGES])
-        result, = inferencer(np.zeros((8, 8, 3), np.uint8))
+        (result,) = inferencer(np.zeros((8, 8, 3), np.uint8))
         assert result['pred_class'] in tuple('0123456789')
 
 
 class TestMMAction:
-
     def test_infers_by_name(self, with_weights):
         apis = pytest.importorskip('mmaction.apis')
         inferencer = apis.MMAction2Inferencer(VIDEOS, device='cpu', input_format='array')
@@ -83,12 +81,12 @@ class TestMMAction:
         pytest.importorskip('mmaction')
         names = set(BaseInferencer.list_models('mmaction'))
         assert {name for name in names if name in TASKS} == {
-            name for name, task in TASKS.items() if task == 'Action Recognition'}
+            name for name, task in TASKS.items() if task == 'Action Recognition'
+        }
         assert len(names) > len(TASKS)
 
 
 class TestMMEngine:
-
     def test_lists_the_zoo(self):
         assert set(BaseInferencer.list_models('mmcgc')) == set(TASKS)
 

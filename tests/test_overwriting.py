@@ -49,7 +49,8 @@ WRITERS = {
     'corpus, codes': corpus_of_codes,
     'imagenette': lambda f: prepare_imagenette([write_folder(f / 'in', imagenette_files())], f / 'in', partial=True),
     'imagenette, above': lambda f: prepare_imagenette(
-        [write_folder(f / 'train/in', imagenette_files())], f, partial=True),
+        [write_folder(f / 'train/in', imagenette_files())], f, partial=True
+    ),
     'sthv1': lambda f: prepare_sthv1(sthv1_labels(f / 'labels'), sthv1_frames(f / 'frames'), f / 'frames'),
     'camera motion': lambda f: make_camera_motion(f, f / 'out', train_clips=1, val_clips=1),
 }
@@ -80,7 +81,10 @@ def test_translate_does_not_write_over_its_input(tmp_path, name):
     (tmp_path / 'link.txt').symlink_to('a.txt')
     done = subprocess.run(
         [sys.executable, ROOT / 'tools/translate.py', 'none.py', 'none.pth', '--input', 'a.txt', '--output', name],
-        cwd=tmp_path, capture_output=True, text=True)
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1 and 'error: cannot write' in done.stderr, done.stderr
     assert (tmp_path / 'a.txt').read_text() == 'ein Hund\n'
 
@@ -90,7 +94,12 @@ def test_translate_leaves_what_was_there_on_failure(tmp_path):
     (tmp_path / 'out.txt').write_text('a dog\n')
     done = subprocess.run(
         [sys.executable, ROOT / 'tools/translate.py', 'none.py', 'none.pth', '--input', 'a.txt', '--output', 'out.txt'],
-        cwd=tmp_path, capture_output=True, text=True)
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1 and "error: no config file 'none.py'" in done.stderr
     assert (tmp_path / 'out.txt').read_text() == 'a dog\n' and sorted(p.name for p in tmp_path.iterdir()) == [
-        'a.txt', 'out.txt']
+        'a.txt',
+        'out.txt',
+    ]

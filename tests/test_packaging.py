@@ -49,8 +49,11 @@ class TestReadme:
         assert links and 'tools/train.py' in shell
         assert [path for path in links + shell if not (ROOT / path).exists()] == []
 
-    @pytest.mark.parametrize('config', [block for block in blocks('python') if block.startswith('_base_')],
-                             ids=['mmpretrain', 'mmaction2', 'any-network'])
+    @pytest.mark.parametrize(
+        'config',
+        [block for block in blocks('python') if block.startswith('_base_')],
+        ids=['mmpretrain', 'mmaction2', 'any-network'],
+    )
     def test_configs_gate_every_convolution(self, config, tmp_path):
         path = tmp_path / 'config.py'
         path.write_text(config, encoding='utf-8')
@@ -113,13 +116,17 @@ def tree(tmp_path_factory) -> Path:
 
 
 class TestWheel:
-
     def test_carries_what_mim_needs_and_no_more(self, tree):
-        shipped = {path.relative_to(tree).as_posix() for folder in SHIPPED for path in (tree / folder).rglob('*')
-                   if path.is_file()}
+        shipped = {
+            path.relative_to(tree).as_posix()
+            for folder in SHIPPED
+            for path in (tree / folder).rglob('*')
+            if path.is_file()
+        }
         names = wheel_names(tree)
         assert {name for name in names if '/.mim/' in name} == {
-            f'mmcgc/.mim/{name}' for name in shipped | {'model-index.yml'}}
+            f'mmcgc/.mim/{name}' for name in shipped | {'model-index.yml'}
+        }
         assert {name.split('/')[0] for name in names if '.dist-info/' not in name} == {'mmcgc'}
 
     def test_holds_every_module(self, tree):
@@ -160,14 +167,29 @@ class TestInstalled:
     @pytest.fixture(scope='class')
     def site(self, tree, tmp_path_factory) -> Path:
         folder = tmp_path_factory.mktemp('site')
-        subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', folder,
-                        next(tree.glob('dist/*.whl'))], check=True, capture_output=True)
+        subprocess.run(
+            [
+                sys.executable,
+                '-m',
+                'pip',
+                'install',
+                '-q',
+                '--no-deps',
+                '--no-index',
+                '--target',
+                folder,
+                next(tree.glob('dist/*.whl')),
+            ],
+            check=True,
+            capture_output=True,
+        )
         return folder
 
     def run(self, site: Path, *command, cwd: Path) -> str:
         environment = dict(os.environ, PYTHONPATH=str(site), CUDA_VISIBLE_DEVICES='-1', OMP_NUM_THREADS='1')
-        done = subprocess.run([sys.executable, *map(str, command)], cwd=cwd, env=environment, capture_output=True,
-                              text=True)
+        done = subprocess.run(
+            [sys.executable, *map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         return done.stdout + done.stderr
 
@@ -177,25 +199,40 @@ class TestInstalled:
 
     def test_trains_with_its_own_tools_and_configs(self, site, tmp_path):
         mim = site / 'mmcgc/.mim'
-        out = self.run(site, mim / 'tools/train.py', mim / 'configs/quickstart/cgc-resnet20_1xb32-10e_digits.py',
-                       '--launcher', 'none', '--work-dir', tmp_path / 'run', '--cfg-options', 'train_cfg.max_epochs=1',
-                       'train_dataloader.dataset.indices=32', 'val_dataloader.dataset.indices=16',
-                       'model.backbone.depth=8', cwd=tmp_path)
+        out = self.run(
+            site,
+            mim / 'tools/train.py',
+            mim / 'configs/quickstart/cgc-resnet20_1xb32-10e_digits.py',
+            '--launcher',
+            'none',
+            '--work-dir',
+            tmp_path / 'run',
+            '--cfg-options',
+            'train_cfg.max_epochs=1',
+            'train_dataloader.dataset.indices=32',
+            'val_dataloader.dataset.indices=16',
+            'model.backbone.depth=8',
+            cwd=tmp_path,
+        )
         assert 'accuracy/top1' in out and (tmp_path / 'run/epoch_1.pth').is_file()
 
     def test_its_configs_are_found_by_name(self, site, tmp_path):
         (tmp_path / 'own.py').write_text("_base_ = 'mmcgc::quickstart/cgc-resnet20_1xb32-10e_digits.py'\n")
-        code = ('import mmcgc, mmengine\n'
-                'from mmengine import hub\n'
-                "print(mmengine.Config.fromfile('own.py').model.backbone.depth)\n"
-                "print(type(hub.get_model('mmcgc::quickstart/cgc-resnet20_1xb32-10e_digits.py')).__name__)\n")
+        code = (
+            'import mmcgc, mmengine\n'
+            'from mmengine import hub\n'
+            "print(mmengine.Config.fromfile('own.py').model.backbone.depth)\n"
+            "print(type(hub.get_model('mmcgc::quickstart/cgc-resnet20_1xb32-10e_digits.py')).__name__)\n"
+        )
         assert self.run(site, '-c', code, cwd=tmp_path).splitlines()[:2] == ['20', 'ImageClassifier']
 
 
 class TestRequirements:
     environments = {
         f'{python}-{machine}': dict(python_version=python, platform_machine=machine, sys_platform='linux', extra='')
-        for python in ('3.10', '3.13') for machine in ('x86_64', 'aarch64')}
+        for python in ('3.10', '3.13')
+        for machine in ('x86_64', 'aarch64')
+    }
 
     @pytest.fixture(scope='class')
     def required(self, tree) -> list[Requirement]:
@@ -220,7 +257,7 @@ class TestRequirements:
             if requirement.name == 'setuptools':
                 assert pins['setuptools'] == requirement.specifier
             elif requirement.name != 'safetensors':  # any version reads the format
-                pin, = pins[requirement.name]
+                (pin,) = pins[requirement.name]
                 assert pin.operator == '==' and requirement.specifier.contains(pin.version), requirement
 
     def test_the_base_is_light(self, required):
@@ -229,8 +266,12 @@ class TestRequirements:
 
     def test_all_holds_every_part(self, required):
         def of(*extras):
-            return {str(r).split(';')[0] for r in required for extra in extras
-                    if r.marker and r.marker.evaluate(dict(self.environments['3.13-x86_64'], extra=extra))}
+            return {
+                str(r).split(';')[0]
+                for r in required
+                for extra in extras
+                if r.marker and r.marker.evaluate(dict(self.environments['3.13-x86_64'], extra=extra))
+            }
 
         assert of('all') == of('image', 'video', 'analysis', 'text', 'export') <= of('tests')
 
@@ -245,11 +286,18 @@ class TestRequirements:
 
     def test_extras(self, tree):
         assert set(metadata(tree).get_all('Provides-Extra')) == {
-            'image', 'video', 'analysis', 'text', 'export', 'all', 'tests', 'dev'}
+            'image',
+            'video',
+            'analysis',
+            'text',
+            'export',
+            'all',
+            'tests',
+            'dev',
+        }
 
 
 class TestMetadata:
-
     def test_says_what_an_index_page_shows(self, tree):
         found = metadata(tree)
         assert found['Author'] and found['Keywords'] and found.get_all('Classifier')

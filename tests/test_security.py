@@ -42,7 +42,7 @@ class Command:
         self.marker = marker
 
     def __reduce__(self):
-        return os.system, (f'touch {self.marker}', )
+        return os.system, (f'touch {self.marker}',)
 
 
 @pytest.fixture
@@ -61,7 +61,6 @@ def address(tmp_path, monkeypatch):
 
 
 class TestAddresses:
-
     @pytest.mark.parametrize('new', [True, False], ids=['zip', 'legacy'])
     def test_a_checkpoint_from_an_address_cannot_run_a_command(self, address, tmp_path, new):
         url, folder = address
@@ -73,8 +72,9 @@ class TestAddresses:
         torch.hub.load_state_dict_from_url(f'{url}/evil.pth')
         assert marker.exists(), 'the payload is harmless, so the test shows nothing'
 
-    @pytest.mark.parametrize('name, models', [('torchvision://evil', 'get_torchvision_models'),
-                                              ('open-mmlab://evil', 'get_external_models')])
+    @pytest.mark.parametrize(
+        'name, models', [('torchvision://evil', 'get_torchvision_models'), ('open-mmlab://evil', 'get_external_models')]
+    )
     def test_nor_can_one_from_the_list_of_a_library(self, address, tmp_path, monkeypatch, name, models):
         url, folder = address
         torch.save(dict(state_dict=Command(tmp_path / 'marker')), folder / 'evil.pth')
@@ -105,8 +105,9 @@ class TestAddresses:
 
 QUICKSTART = ROOT / 'configs/quickstart/cgc-lightconv_1xt2k-1k_number-words.py'
 DOORS = {  # beside training, resuming and testing, which test_tools.py tries as commands
-    'load_from': lambda path, tiny: launch.train(str(tiny.config), work_dir=str(path.parent),
-                                                 cfg_options=dict(load_from=str(path))),
+    'load_from': lambda path, tiny: launch.train(
+        str(tiny.config), work_dir=str(path.parent), cfg_options=dict(load_from=str(path))
+    ),
     'init_cfg': lambda path, _: Sequential(init_cfg=dict(type='Pretrained', checkpoint=str(path))).init_weights(),
     'converting': lambda path, _: load_state(str(path)),
     'averaging': lambda path, _: average_checkpoints([path], path.parent / 'average.pth'),
@@ -124,16 +125,24 @@ def test_a_checkpoint_cannot_run_a_command_through(door, tiny, own_scope, tmp_pa
 
 
 class TestDataFiles:
-
-    @pytest.mark.parametrize('name', ['os system', 'builtins eval', 'builtins getattr', 'numpy load',
-                                      'torch.storage _load_from_bytes', '_codecs lookup'])
+    @pytest.mark.parametrize(
+        'name',
+        [
+            'os system',
+            'builtins eval',
+            'builtins getattr',
+            'numpy load',
+            'torch.storage _load_from_bytes',
+            '_codecs lookup',
+        ],
+    )
     def test_a_cifar_batch_has_no_other_names(self, name):
         content = b'c%b\n%b\n.' % tuple(part.encode() for part in name.split())
         with pytest.raises(ValueError, match=f'asks for {name.replace(" ", ".")}'):
             load_batch(content, 'data_batch_1')
 
     def test_a_cifar_batch_cannot_smuggle_a_call_into_the_names_it_has(self):
-        encode = b"c_codecs\nencode\n(Vabc\nVrot13\ntR."
+        encode = b'c_codecs\nencode\n(Vabc\nVrot13\ntR.'
         with pytest.raises(ValueError, match='encodes bytes as'):
             load_batch(encode, 'data_batch_1')
 
@@ -144,13 +153,17 @@ class TestDataFiles:
             _labels('train_labels.npy', content.getvalue(), count=1)
         assert not marker.exists()
 
-    @pytest.mark.parametrize('header', [
-        b'{"a": {"dtype": "F32", "shape": [1000000000], "data_offsets": [0, 4]}}',
-        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 4000000000]}}',
-        b'{"a": {"dtype": "object", "shape": [1], "data_offsets": [0, 4]}}',
-        b'[' * 50_000,
-        pickle.dumps(Command(Path('marker'))),
-    ], ids=['size', 'offsets', 'dtype', 'nested', 'pickle'])
+    @pytest.mark.parametrize(
+        'header',
+        [
+            b'{"a": {"dtype": "F32", "shape": [1000000000], "data_offsets": [0, 4]}}',
+            b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 4000000000]}}',
+            b'{"a": {"dtype": "object", "shape": [1], "data_offsets": [0, 4]}}',
+            b'[' * 50_000,
+            pickle.dumps(Command(Path('marker'))),
+        ],
+        ids=['size', 'offsets', 'dtype', 'nested', 'pickle'],
+    )
     def test_odd_safetensors_are_refused(self, tmp_path, monkeypatch, header):
         monkeypatch.chdir(tmp_path)
         path = tmp_path / 'odd.safetensors'
@@ -193,20 +206,33 @@ def archive(path: Path, *members: tuple[str, bytes | str], kind: bytes = tarfile
 
 
 class TestArchives:
-
-    @pytest.mark.parametrize('name', ['../../train/n01440764/a.JPEG', '/train/n01440764/a.JPEG',
-                                      'x/../../../train/n01440764/a.JPEG', 'C:\\train/n01440764/a.JPEG'])
+    @pytest.mark.parametrize(
+        'name',
+        [
+            '../../train/n01440764/a.JPEG',
+            '/train/n01440764/a.JPEG',
+            'x/../../../train/n01440764/a.JPEG',
+            'C:\\train/n01440764/a.JPEG',
+        ],
+    )
     def test_images_cannot_leave_the_folder(self, tmp_path, name):
         source = archive(tmp_path / 'evil.tar', ('train/n01440764/b.JPEG', image()), (name, image()))
         with pytest.raises(ValueError, match='no archive to trust.*Nothing was written'):
             prepare_imagenette([source], tmp_path / 'out', partial=True)
         assert [path.name for path in tmp_path.rglob('*.JPEG')] == []
 
-    @pytest.mark.parametrize('kind', [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE],
-                             ids=['link', 'hard-link', 'device', 'pipe'])
+    @pytest.mark.parametrize(
+        'kind',
+        [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE],
+        ids=['link', 'hard-link', 'device', 'pipe'],
+    )
     def test_a_link_cannot_lead_them_out(self, tmp_path, kind):
-        source = archive(tmp_path / 'evil.tar', ('train', str(tmp_path / 'elsewhere')),
-                         ('train/n01440764/a.JPEG', image()), kind=kind)
+        source = archive(
+            tmp_path / 'evil.tar',
+            ('train', str(tmp_path / 'elsewhere')),
+            ('train/n01440764/a.JPEG', image()),
+            kind=kind,
+        )
         with pytest.raises(ValueError, match='is a link or a device'):
             prepare_imagenette([source], tmp_path / 'out', partial=True)
         assert not (tmp_path / 'elsewhere').exists()
@@ -227,8 +253,21 @@ def calls(path: Path) -> list[tuple[str, ast.Call]]:
 class TestSources:
     """Properties of the text of every module and tool; SECURITY.md says the same in words."""
 
-    @pytest.mark.parametrize('name', ['eval', 'exec', 'os.system', 'os.popen', 'pickle.load', 'pickle.loads',
-                                      'torch.load', 'torch.hub.load', 'yaml.load', 'shutil.unpack_archive'])
+    @pytest.mark.parametrize(
+        'name',
+        [
+            'eval',
+            'exec',
+            'os.system',
+            'os.popen',
+            'pickle.load',
+            'pickle.loads',
+            'torch.load',
+            'torch.hub.load',
+            'yaml.load',
+            'shutil.unpack_archive',
+        ],
+    )
     def test_no_source_calls(self, name):
         assert [str(path) for path in SOURCES for called, _ in calls(path) if called == name] == []
 
@@ -255,12 +294,16 @@ def test_names_reach_no_shell(tmp_path, script):
         stub = tmp_path / program
         stub.write_text('#!/usr/bin/env python3\nimport json, sys\njson.dump(sys.argv[1:], open("arguments", "w"))\n')
         stub.chmod(0o755)
-    nasty = ['a; touch marker.py', '$(touch marker)', '`touch marker`', "x' y\" | touch marker", '* ~ $HOME']
+    nasty = ['a; touch marker.py', '$(touch marker)', '`touch marker`', 'x\' y" | touch marker', '* ~ $HOME']
     arguments = nasty if script.startswith('slurm') else [nasty[0], '2', *nasty[1:]]
     if script == 'dist_test.sh':
         arguments = [nasty[0], nasty[1], '2', *nasty[2:]]
-    subprocess.run(['bash', ROOT / 'tools' / script, *arguments], cwd=tmp_path, check=True,
-                   env=dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}'))
+    subprocess.run(
+        ['bash', ROOT / 'tools' / script, *arguments],
+        cwd=tmp_path,
+        check=True,
+        env=dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}'),
+    )
     received = json.loads((tmp_path / 'arguments').read_text())
     assert not (tmp_path / 'marker').exists()
     assert all(any(name in argument for argument in received) for name in nasty)

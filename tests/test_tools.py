@@ -47,8 +47,19 @@ def scores(path: Path) -> torch.Tensor:
 def tested(tiny, trained, run_tool) -> SimpleNamespace:
     """What tools/test.py says of the trained run: ``metrics`` and ``scores``."""
     metrics, predictions = tiny.root / 'metrics.json', tiny.root / 'predictions.pkl'
-    run_tool('test.py', tiny.config, trained / 'epoch_2.pth', '--work-dir', tiny.root / 'tested',
-             '--out', metrics, '--out-item', 'metrics', '--dump', predictions)
+    run_tool(
+        'test.py',
+        tiny.config,
+        trained / 'epoch_2.pth',
+        '--work-dir',
+        tiny.root / 'tested',
+        '--out',
+        metrics,
+        '--out-item',
+        'metrics',
+        '--dump',
+        predictions,
+    )
     return SimpleNamespace(metrics=mmengine.load(metrics), scores=scores(predictions))
 
 
@@ -67,9 +78,19 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tiny, trained, run_t
 
 
 def test_options_reach_the_run(tiny, run_tool):
-    done = run_tool('train.py', tiny.config, '--amp', '--no-validate', '--auto-scale-lr', '--seed', '5',
-                    '--deterministic', '--cfg-options', 'train_cfg.max_epochs=1',
-                    'train_dataloader.persistent_workers=True')
+    done = run_tool(
+        'train.py',
+        tiny.config,
+        '--amp',
+        '--no-validate',
+        '--auto-scale-lr',
+        '--seed',
+        '5',
+        '--deterministic',
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+        'train_dataloader.persistent_workers=True',
+    )
     work_dir = tiny.root / 'work_dirs/tiny'
     log = done.stdout + done.stderr
     assert 'Scaling the original LR by 0.5' in log and 'Epoch(val)' not in log
@@ -83,8 +104,16 @@ def test_options_reach_the_run(tiny, run_tool):
 @ON_CPU
 def test_distributed_training_and_testing(tiny, trained, tested, run_tool, own_scope, tmp_path):
     work_dir = tiny.root / 'distributed'
-    run_tool('dist_train.sh', tiny.config, 2, '--work-dir', work_dir, '--cfg-options', 'train_cfg.max_epochs=1',
-             PORT=free_port())
+    run_tool(
+        'dist_train.sh',
+        tiny.config,
+        2,
+        '--work-dir',
+        work_dir,
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+        PORT=free_port(),
+    )
     assert_same_weights(weights(work_dir, 0), weights(work_dir, 1), rtol=0, atol=0)
 
     first = weights(work_dir)
@@ -96,8 +125,21 @@ def test_distributed_training_and_testing(tiny, trained, tested, run_tool, own_s
     assert alone['accuracy/top1'] == pytest.approx(last_validation(work_dir))
 
     metrics, predictions = tiny.root / 'metrics2.json', tiny.root / 'predictions2.pkl'
-    run_tool('dist_test.sh', tiny.config, trained / 'epoch_2.pth', 2, '--work-dir', work_dir, '--out', metrics,
-             '--out-item', 'metrics', '--dump', predictions, PORT=free_port())
+    run_tool(
+        'dist_test.sh',
+        tiny.config,
+        trained / 'epoch_2.pth',
+        2,
+        '--work-dir',
+        work_dir,
+        '--out',
+        metrics,
+        '--out-item',
+        'metrics',
+        '--dump',
+        predictions,
+        PORT=free_port(),
+    )
     assert mmengine.load(metrics) == tested.metrics
     torch.testing.assert_close(scores(predictions), tested.scores)
 
@@ -105,12 +147,37 @@ def test_distributed_training_and_testing(tiny, trained, tested, run_tool, own_s
 @ON_CPU
 def test_the_slurm_launcher(tiny):
     work_dir, port = tiny.root / 'slurm', free_port()
-    command = [sys.executable, ROOT / 'tools/train.py', tiny.config, '--work-dir', work_dir, '--launcher', 'slurm',
-               '--no-validate', '--cfg-options', 'train_cfg.max_epochs=1']
-    tasks = [subprocess.Popen(command, cwd=tiny.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              env=tool_environment(tiny, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank),
-                                                   SLURM_NTASKS='2', SLURM_NODELIST='localhost',
-                                                   MASTER_ADDR='127.0.0.1', MASTER_PORT=port)) for rank in range(2)]
+    command = [
+        sys.executable,
+        ROOT / 'tools/train.py',
+        tiny.config,
+        '--work-dir',
+        work_dir,
+        '--launcher',
+        'slurm',
+        '--no-validate',
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+    ]
+    tasks = [
+        subprocess.Popen(
+            command,
+            cwd=tiny.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=tool_environment(
+                tiny,
+                SLURM_PROCID=str(rank),
+                SLURM_LOCALID=str(rank),
+                SLURM_NTASKS='2',
+                SLURM_NODELIST='localhost',
+                MASTER_ADDR='127.0.0.1',
+                MASTER_PORT=port,
+            ),
+        )
+        for rank in range(2)
+    ]
     logs = [task.communicate(timeout=300)[0] for task in tasks]
     assert [task.returncode for task in tasks] == [0, 0], logs
     assert_same_weights(weights(work_dir, 0), weights(work_dir, 1), rtol=0, atol=0)
@@ -123,8 +190,13 @@ def test_slurm_scripts_pass_their_arguments(tmp_path, name, gpus):
     srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     srun.chmod(0o755)
     environment = dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS=gpus, SRUN_ARGS='--mem 4G', TASKS='3')
-    done = subprocess.run(['bash', ROOT / 'tools' / name, 'cpu part', 'job', 'a config.py', 'there', '--cfg-options',
-                           'a="b c"'], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ['bash', ROOT / 'tools' / name, 'cpu part', 'job', 'a config.py', 'there', '--cfg-options', 'a="b c"'],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     lines = done.stdout.splitlines()
     assert '--partition=cpu part' in lines and 'a config.py' in lines and lines[-2:] == ['--cfg-options', 'a="b c"']
     assert lines[lines.index('--mem') + 1] == '4G'
@@ -143,7 +215,7 @@ class Command:
         self.command = command
 
     def __reduce__(self):
-        return os.system, (self.command, )
+        return os.system, (self.command,)
 
 
 @pytest.mark.parametrize('tool', ['train.py', 'test.py'])
@@ -165,8 +237,17 @@ def test_the_config_inside_a_checkpoint_is_not_run(tiny, trained, run_tool, tmp_
     checkpoint = torch.load(trained / 'epoch_2.pth')
     checkpoint['meta']['config'] = f'__import__("os").system("touch {marker}")\n'
     torch.save(checkpoint, evil)
-    run_tool('train.py', tiny.config, '--resume', evil, '--work-dir', tmp_path, '--no-validate',
-             '--cfg-options', 'train_cfg.max_epochs=3')
+    run_tool(
+        'train.py',
+        tiny.config,
+        '--resume',
+        evil,
+        '--work-dir',
+        tmp_path,
+        '--no-validate',
+        '--cfg-options',
+        'train_cfg.max_epochs=3',
+    )
     assert (tmp_path / 'epoch_3.pth').exists() and not marker.exists()
 
 
@@ -179,11 +260,18 @@ def test_a_misspelt_layer_is_named(tiny, own_scope, tmp_path):
 PLAIN = {'model.backbone.conv_cfg': None}
 
 
-@pytest.mark.parametrize('options, complaint', [
-    (PLAIN, r'0 missing, \d+ \(backbone\S+gate\..*\) unexpected, 0 of another shape'),
-    ({'model.backbone.depth': 14}, r'\d+ \(backbone.layer1.1.*\) missing, 0 unexpected'),
-    ({'model.head.num_classes': 5}, r'0 missing, 0 unexpected, 2 \(head.fc.weight, head.fc.bias\) of another shape'),
-], ids=['plain', 'deeper', 'other-head'])
+@pytest.mark.parametrize(
+    'options, complaint',
+    [
+        (PLAIN, r'0 missing, \d+ \(backbone\S+gate\..*\) unexpected, 0 of another shape'),
+        ({'model.backbone.depth': 14}, r'\d+ \(backbone.layer1.1.*\) missing, 0 unexpected'),
+        (
+            {'model.head.num_classes': 5},
+            r'0 missing, 0 unexpected, 2 \(head.fc.weight, head.fc.bias\) of another shape',
+        ),
+    ],
+    ids=['plain', 'deeper', 'other-head'],
+)
 @pytest.mark.parametrize('mode', ['test', 'resume'])
 def test_a_checkpoint_of_another_architecture_is_refused(tiny, trained, own_scope, tmp_path, mode, options, complaint):
     checkpoint = str(trained / 'epoch_2.pth')
@@ -198,8 +286,12 @@ def test_fine_tuning_takes_what_fits(tiny, trained, own_scope, tmp_path):
     plain = torch.load(trained / 'epoch_2.pth')
     plain['state_dict'] = {key: value for key, value in plain['state_dict'].items() if '.gate.' not in key}
     torch.save(plain, tmp_path / 'plain.pth')
-    options = {'load_from': str(tmp_path / 'plain.pth'), 'model.head.num_classes': 5, 'train_cfg.max_epochs': 1,
-               'optim_wrapper.optimizer.lr': 1e-9}
+    options = {
+        'load_from': str(tmp_path / 'plain.pth'),
+        'model.head.num_classes': 5,
+        'train_cfg.max_epochs': 1,
+        'optim_wrapper.optimizer.lr': 1e-9,
+    }
     runner = launch.train(str(tiny.config), work_dir=str(tmp_path), no_validate=True, cfg_options=options)
     torch.testing.assert_close(runner.model.backbone.conv1.weight.data, plain['state_dict']['backbone.conv1.weight'])
 
@@ -212,13 +304,17 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
 
 
-@pytest.mark.parametrize('checkpoint', [
-    network().state_dict(),
-    dict(state_dict=network().state_dict()),
-    dict(state_dict={f'module.{key}': value for key, value in network().state_dict().items()}),
-    dict(state_dict={key: value for key, value in network().state_dict().items() if 'batches' not in key}),
-    dict(state_dict=network().state_dict(), ema_state_dict=ExponentialMovingAverage(network()).state_dict()),
-], ids=['bare', 'wrapped', 'data-parallel', 'old', 'ema'])
+@pytest.mark.parametrize(
+    'checkpoint',
+    [
+        network().state_dict(),
+        dict(state_dict=network().state_dict()),
+        dict(state_dict={f'module.{key}': value for key, value in network().state_dict().items()}),
+        dict(state_dict={key: value for key, value in network().state_dict().items() if 'batches' not in key}),
+        dict(state_dict=network().state_dict(), ema_state_dict=ExponentialMovingAverage(network()).state_dict()),
+    ],
+    ids=['bare', 'wrapped', 'data-parallel', 'old', 'ema'],
+)
 def test_fitting_checkpoints_raise_no_alarm(checkpoint):
     check(network(), checkpoint, exact=True)
 
@@ -231,7 +327,7 @@ def test_nothing_that_fits_is_refused_in_fine_tuning():
 
 def test_bfloat16_wrapper_autocasts_and_steps():
     model = nn.Linear(2, 2)
-    wrapper = BFloat16OptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=1.))
+    wrapper = BFloat16OptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=1.0))
     before = model.weight.detach().clone()
     with wrapper.optim_context(model):
         out = model.cpu()(torch.ones(1, 2)) if get_device() == 'cpu' else model(torch.ones(1, 2))
@@ -241,8 +337,11 @@ def test_bfloat16_wrapper_autocasts_and_steps():
 
 
 @pytest.mark.parametrize('device, kind', [('cuda', 'AmpOptimWrapper'), ('cpu', 'mmcgc.BFloat16OptimWrapper')])
-@pytest.mark.parametrize('before', [{}, dict(type='OptimWrapper'), dict(type='AmpOptimWrapper', loss_scale=512.)],
-                         ids=['default', 'plain', 'amp'])
+@pytest.mark.parametrize(
+    'before',
+    [{}, dict(type='OptimWrapper'), dict(type='AmpOptimWrapper', loss_scale=512.0)],
+    ids=['default', 'plain', 'amp'],
+)
 def test_amp_suits_the_device(monkeypatch, device, kind, before):
     monkeypatch.setattr(amp, 'get_device', lambda: device)
     cfg = ConfigDict(before)
@@ -255,24 +354,32 @@ def test_amp_refuses_other_wrappers():
         amp.enable_amp(ConfigDict(type='ApexOptimWrapper'))
 
 
-@pytest.mark.parametrize('options, error, complaint', [
-    (dict(config='none.py'), FileNotFoundError, "no config file 'none.py'"),
-    (dict(resume='none.pth'), FileNotFoundError, "no checkpoint 'none.pth'"),
-    (dict(auto_scale_lr=True, cfg_options={'auto_scale_lr': None}), ValueError, "no 'auto_scale_lr' to change"),
-    (dict(amp=True, cfg_options={'optim_wrapper.type': 'ApexOptimWrapper'}), ValueError, 'drop --amp'),
-], ids=['config', 'resume', 'auto-scale-lr', 'amp'])
+@pytest.mark.parametrize(
+    'options, error, complaint',
+    [
+        (dict(config='none.py'), FileNotFoundError, "no config file 'none.py'"),
+        (dict(resume='none.pth'), FileNotFoundError, "no checkpoint 'none.pth'"),
+        (dict(auto_scale_lr=True, cfg_options={'auto_scale_lr': None}), ValueError, "no 'auto_scale_lr' to change"),
+        (dict(amp=True, cfg_options={'optim_wrapper.type': 'ApexOptimWrapper'}), ValueError, 'drop --amp'),
+    ],
+    ids=['config', 'resume', 'auto-scale-lr', 'amp'],
+)
 def test_mistakes_in_training(tiny, options, error, complaint):
     with pytest.raises(error, match=complaint):
         launch.train(**{'config': str(tiny.config), **options})
 
 
-@pytest.mark.parametrize('options, error, complaint', [
-    (dict(checkpoint='none.pth'), FileNotFoundError, "no checkpoint 'none.pth'"),
-    (dict(out='out.txt'), ValueError, "cannot write 'out.txt'.*.pkl"),
-    (dict(out='out.txt', out_item='metrics'), ValueError, "cannot write 'out.txt'.*.json"),
-    (dict(show_dir='there'), ValueError, "--show-dir: the config has no 'visualization'"),
-    (dict(tta=True, cfg_options={'default_scope': 'mmaction'}), ValueError, 'lacks tta_model'),
-], ids=['checkpoint', 'out', 'metrics', 'show-dir', 'tta'])
+@pytest.mark.parametrize(
+    'options, error, complaint',
+    [
+        (dict(checkpoint='none.pth'), FileNotFoundError, "no checkpoint 'none.pth'"),
+        (dict(out='out.txt'), ValueError, "cannot write 'out.txt'.*.pkl"),
+        (dict(out='out.txt', out_item='metrics'), ValueError, "cannot write 'out.txt'.*.json"),
+        (dict(show_dir='there'), ValueError, "--show-dir: the config has no 'visualization'"),
+        (dict(tta=True, cfg_options={'default_scope': 'mmaction'}), ValueError, 'lacks tta_model'),
+    ],
+    ids=['checkpoint', 'out', 'metrics', 'show-dir', 'tta'],
+)
 def test_mistakes_in_testing(tiny, options, error, complaint):
     with pytest.raises(error, match=complaint):
         launch.test(**{'config': str(tiny.config), 'checkpoint': __file__, **options})
@@ -280,8 +387,13 @@ def test_mistakes_in_testing(tiny, options, error, complaint):
 
 @pytest.mark.parametrize('options', [dict(tta=True), dict(amp=True)], ids=['flipped', 'mixed-precision'])
 def test_other_ways_to_test(tiny, trained, tested, own_scope, tmp_path, options):
-    metrics = launch.test(str(tiny.config), str(trained / 'epoch_2.pth'), work_dir=str(tmp_path),
-                          out=str(tmp_path / 'other.pkl'), **options)
+    metrics = launch.test(
+        str(tiny.config),
+        str(trained / 'epoch_2.pth'),
+        work_dir=str(tmp_path),
+        out=str(tmp_path / 'other.pkl'),
+        **options,
+    )
     other = scores(tmp_path / 'other.pkl').float()
     assert 'accuracy/top1' in metrics and not torch.equal(other, tested.scores)
     torch.testing.assert_close(other, tested.scores, rtol=0, atol=0.2)

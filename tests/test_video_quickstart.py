@@ -52,8 +52,15 @@ def test_a_step_moves_every_parameter(name, model, batch):
 
 def test_only_the_gates_see_the_order_of_the_frames(name, model, batch):
     model.train()(**model.data_preprocessor(batch, True), mode='loss')  # statistics of the norms
-    forth, back = ([sample.pred_score for sample in model.eval().test_step(
-        dict(batch, inputs=[clip.flip(0) if flip else clip for clip in batch['inputs']]))] for flip in (False, True))
+    forth, back = (
+        [
+            sample.pred_score
+            for sample in model.eval().test_step(
+                dict(batch, inputs=[clip.flip(0) if flip else clip for clip in batch['inputs']])
+            )
+        ]
+        for flip in (False, True)
+    )
     difference = (torch.stack(forth) - torch.stack(back)).abs().max().item()
     assert difference < 1e-6 if name == 'tsn' else difference > 1e-5
 
@@ -66,9 +73,15 @@ def last_accuracy(work_dir: Path) -> float:
 @pytest.mark.slow
 def test_two_processes_train_and_resume(run_tool, tmp_path):
     """Minutes: three starts of the tools in two processes each, decoding in workers."""
-    few = ['--cfg-options', 'train_dataloader.dataset.num_clips=64', 'val_dataloader.dataset.num_clips=16',
-           f'train_dataloader.dataset.data_root={tmp_path}/clips', f'val_dataloader.dataset.data_root={tmp_path}/clips',
-           'train_dataloader.batch_size=8', 'param_scheduler.total_steps=2']
+    few = [
+        '--cfg-options',
+        'train_dataloader.dataset.num_clips=64',
+        'val_dataloader.dataset.num_clips=16',
+        f'train_dataloader.dataset.data_root={tmp_path}/clips',
+        f'val_dataloader.dataset.data_root={tmp_path}/clips',
+        'train_dataloader.batch_size=8',
+        'param_scheduler.total_steps=2',
+    ]
     command = ['dist_train.sh', PATHS['tsn-cgc'], 2, '--work-dir', tmp_path / 'run']
     run_tool(*command, *few, 'train_cfg.max_epochs=1', PORT=free_port())
     first = torch.load(latest_checkpoint(tmp_path / 'run'))['state_dict']

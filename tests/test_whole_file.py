@@ -74,8 +74,9 @@ def test_an_input_is_not_written_under_any_name(tmp_path, monkeypatch, name):
     assert Path('a.txt').read_text() == 'old'
 
 
-@pytest.mark.parametrize('output, read, how', [
-    ('data', 'data', 'is'), ('data/out', 'data', 'lies in'), ('data', 'data/raw/a.tgz', 'holds')])
+@pytest.mark.parametrize(
+    'output, read, how', [('data', 'data', 'is'), ('data/out', 'data', 'lies in'), ('data', 'data/raw/a.tgz', 'holds')]
+)
 def test_a_folder_that_is_read_is_not_written(tmp_path, output, read, how):
     with pytest.raises(ValueError, match=f'it {how} .*{read}, which is read'):
         check_outputs([tmp_path / output], [tmp_path / read])
@@ -100,8 +101,9 @@ def test_several_files_are_written_together(tmp_path, fails):
             write_whole_files(folder, files())
     else:
         write_whole_files(folder, files())
-    expected = {'a.txt': b'old', 'mine.txt': b'old'} if fails else {
-        'a.txt': b'new\r\n', 'b.txt': b'new', 'mine.txt': b'old'}
+    expected = (
+        {'a.txt': b'old', 'mine.txt': b'old'} if fails else {'a.txt': b'new\r\n', 'b.txt': b'new', 'mine.txt': b'old'}
+    )
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
     assert os.listdir(tmp_path) == ['lists']
 
@@ -112,8 +114,11 @@ def test_no_folder_is_left_where_there_was_none(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize('keep, fails, left', [
-    (False, False, 'new'), (True, False, 'old'), (False, True, 'old')], ids=['replaced', 'kept', 'failed'])
+@pytest.mark.parametrize(
+    'keep, fails, left',
+    [(False, False, 'new'), (True, False, 'old'), (False, True, 'old')],
+    ids=['replaced', 'kept', 'failed'],
+)
 def test_a_folder_is_replaced_as_a_whole(tmp_path, keep, fails, left):
     folder = tmp_path / 'train'
     folder.mkdir()

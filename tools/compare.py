@@ -17,14 +17,18 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='+', help='paths of config files')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='(default: 0 1 2)')
-    parser.add_argument('--work-dir', default='work_dirs/compare', help='of the comparison; its runs are in '
-                        'CONFIG/seed-K there (default: %(default)s)')
+    parser.add_argument(
+        '--work-dir',
+        default='work_dirs/compare',
+        help='of the comparison; its runs are in CONFIG/seed-K there (default: %(default)s)',
+    )
     parser.add_argument('--jobs', type=int, default=1, help='trainings at a time, one thread each (default: 1)')
     parser.add_argument('--minutes', type=float, help='stop after so many; the same command goes on')
     parser.add_argument('--metric', help='of the validation, e.g. accuracy/top1 (default: the first that was logged)')
     parser.add_argument('--draw-only', action='store_true', help='train nothing, draw the runs that are finished')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override parts of all configs')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override parts of all configs'
+    )
     return parser.parse_args()
 
 

@@ -17,8 +17,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--labels', help='file with a class name a line; by default what comes with the checkpoint')
     parser.add_argument('--out', help='write the video with the classes on it to this .mp4')
     parser.add_argument('--device', help='e.g. cpu or cuda:0; by default an accelerator if there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override parts of the config, e.g. model.backbone.depth=18')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override parts of the config, e.g. model.backbone.depth=18',
+    )
     return parser.parse_args()
 
 

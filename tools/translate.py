@@ -29,8 +29,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    search = {name: value for name, value in dict(beam=args.beam, length_penalty=args.length_penalty).items()
-              if value is not None}
+    search = {
+        name: value
+        for name, value in dict(beam=args.beam, length_penalty=args.length_penalty).items()
+        if value is not None
+    }
     sys.stdout.reconfigure(encoding='utf-8', errors='replace', newline='\n')
     with plain_errors(), ExitStack() as files:
         if args.text is not None:
@@ -44,8 +47,9 @@ def main() -> None:
             inputs = [path for path in (args.config, args.checkpoint, args.input) if path]
             part = files.enter_context(whole_file(args.output, inputs))
             out = files.enter_context(open(part, 'w', encoding='utf-8', newline='\n'))
-        translator = Translator(args.config, args.checkpoint, args.device, args.max_length, args.max_tokens,
-                                args.buffer, search)
+        translator = Translator(
+            args.config, args.checkpoint, args.device, args.max_length, args.max_tokens, args.buffer, search
+        )
         for line in translator.translate(source):
             print(line, file=out, flush=True)
     print(translator.report(), file=sys.stderr)

@@ -9,7 +9,9 @@ default_hooks = dict(
         interval=1000,
         max_keep_ckpts=10,
         save_best='bleu/tokenised_lc',
-        rule='greater'))
+        rule='greater',
+    ),
+)
 custom_hooks = [dict(type='mmcgc.ResumeBatchesHook'), dict(type='mmcgc.CurvesHook', interval=100)]
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)

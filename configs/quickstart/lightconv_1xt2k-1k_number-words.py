@@ -11,9 +11,11 @@ model = dict(
     target_vocabulary=40,
     encoder=sizes,
     decoder=dict(**sizes, attention_dropout=0.0),
-    search=dict(beam=1))
+    search=dict(beam=1),
+)
 train_dataloader = dict(
-    num_workers=0, dataset=dict(corpus=corpus), batch_sampler=dict(max_tokens=2000), persistent_workers=False)
+    num_workers=0, dataset=dict(corpus=corpus), batch_sampler=dict(max_tokens=2000), persistent_workers=False
+)
 val_dataloader = dict(dataset=dict(corpus=corpus))
 test_dataloader = dict(dataset=dict(corpus=corpus))
 val_evaluator = dict(type='mmcgc.ExactMatch')

@@ -32,10 +32,22 @@ _VOCABULARY = 100
 _TURN = 0.01  # seconds that a turn on a GPU lasts, at least
 
 
-def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequence[int] | None = None,
-              arms: Sequence[str] = ARMS, passes: Sequence[str] = PASSES, repeats: int = 7, device: str = 'cpu',
-              channels_last: bool = False, bfloat16: bool = False, compiled: bool = False,
-              graphed: bool = False, kept: bool = False) -> list[dict]:
+def benchmark(
+    config: str,
+    *,
+    by_layer: bool = False,
+    batch: int = 8,
+    size: Sequence[int] | None = None,
+    arms: Sequence[str] = ARMS,
+    passes: Sequence[str] = PASSES,
+    repeats: int = 7,
+    device: str = 'cpu',
+    channels_last: bool = False,
+    bfloat16: bool = False,
+    compiled: bool = False,
+    graphed: bool = False,
+    kept: bool = False,
+) -> list[dict]:
     """Measure a gated config's network, or each of its gated layers, in every way to run it.
 
     'plain' is the same network without gates, 'mmcgc' the library's choice, 'context' computes the gates without
@@ -68,8 +80,10 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
     """
     unknown = sorted({*arms} - {*ARMS} | {*passes} - {*PASSES})
     if unknown or 'plain' not in arms:
-        raise ValueError(f'arms are {", ".join(ARMS)}, plain always among them, and passes {", ".join(PASSES)}; got '
-                         f'{", ".join((*arms, *passes))}')
+        raise ValueError(
+            f'arms are {", ".join(ARMS)}, plain always among them, and passes {", ".join(PASSES)}; got '
+            f'{", ".join((*arms, *passes))}'
+        )
     if min(batch, repeats) < 1:
         raise ValueError(f'batch={batch} and repeats={repeats} must be positive')
     if graphed and torch.device(device).type != 'cuda':
@@ -81,10 +95,18 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
     if not gated_layers(network):
         raise ValueError(f"no layer of {config} has a gate: give one with conv_cfg=dict(type='CGConv')")
     cases = _layers(network, sample, batch) if by_layer else [('network', 1, network, (sample,))]
-    setting = dict(device=_device_name(device), threads=torch.get_num_threads(), batch=batch,
-                   layout='channels-last' if channels_last else 'contiguous',
-                   dtype='bfloat16' if bfloat16 else 'float32', compiled=compiled, graphed=graphed,
-                   memory='kept' if kept else 'default', torch=torch.__version__, commit=get_git_hash(digits=7))
+    setting = dict(
+        device=_device_name(device),
+        threads=torch.get_num_threads(),
+        batch=batch,
+        layout='channels-last' if channels_last else 'contiguous',
+        dtype='bfloat16' if bfloat16 else 'float32',
+        compiled=compiled,
+        graphed=graphed,
+        memory='kept' if kept else 'default',
+        torch=torch.__version__,
+        commit=get_git_hash(digits=7),
+    )
     rows = []
     with rival_backends():
         for name, count, module, inputs in cases:
@@ -103,19 +125,40 @@ def benchmark(config: str, *, by_layer: bool = False, batch: int = 8, size: Sequ
                 measured = _measure(variants, inputs, which, repeats, bfloat16, graphed)
                 for arm, result in measured.items():
                     shape = 'x'.join(map(str, inputs[0].shape))
-                    rows.append(dict(config=config, layer=name, count=count, input=shape, arm=arm, **{'pass': which},
-                                     **result, **setting))
+                    rows.append(
+                        dict(
+                            config=config,
+                            layer=name,
+                            count=count,
+                            input=shape,
+                            arm=arm,
+                            **{'pass': which},
+                            **result,
+                            **setting,
+                        )
+                    )
     return rows
 
 
 def table(rows: list[dict]) -> str:
     """The rows as a Markdown table, and a line on how they were measured."""
     header = ['layer', 'input', 'pass', 'arm', 'ms', 'ratio (p20, p80)', 'peak MiB']
-    lines = [[f'{row["layer"]} x {row["count"]}' if row['count'] > 1 else row['layer'], row['input'], row['pass'],
-              row['arm'], f'{row["ms"]:.2f}', '{ratio:.2f} ({ratio_p20:.2f}, {ratio_p80:.2f})'.format(**row),
-              f'{row["peak_mib"]:.0f}'] for row in rows]
-    how = ('{config}: {device}, {threads} threads, batch {batch}, {layout}, {dtype}, compiled {compiled}, graphed '
-           '{graphed}, memory {memory}, torch {torch}, commit {commit}')
+    lines = [
+        [
+            f'{row["layer"]} x {row["count"]}' if row['count'] > 1 else row['layer'],
+            row['input'],
+            row['pass'],
+            row['arm'],
+            f'{row["ms"]:.2f}',
+            '{ratio:.2f} ({ratio_p20:.2f}, {ratio_p80:.2f})'.format(**row),
+            f'{row["peak_mib"]:.0f}',
+        ]
+        for row in rows
+    ]
+    how = (
+        '{config}: {device}, {threads} threads, batch {batch}, {layout}, {dtype}, compiled {compiled}, graphed '
+        '{graphed}, memory {memory}, torch {torch}, commit {commit}'
+    )
     return markdown_table(header, lines, right=(4, 5, 6)) + '\n\n' + how.format(**rows[0])
 
 
@@ -144,8 +187,10 @@ def _layers(network: nn.Module, sample: Tensor, batch: int) -> list[tuple[str, i
     network(sample[:1])
     for handle in handles:
         handle.remove()
-    return [(names[first], 1 + len(others), first, (torch.randn(shape[0] * batch, *shape[1:], requires_grad=needed),))
-            for (first, *others), shape, needed in found.values()]
+    return [
+        (names[first], 1 + len(others), first, (torch.randn(shape[0] * batch, *shape[1:], requires_grad=needed),))
+        for (first, *others), shape, needed in found.values()
+    ]
 
 
 def _variants(module: nn.Module, arms: Sequence[str], inputs: tuple[Tensor, ...]) -> dict[str, nn.Module]:
@@ -191,8 +236,11 @@ def _place(t: Tensor, device: str, channels_last: bool) -> Tensor:
 @torch.no_grad()
 def _check_parity(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...]) -> None:
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        outputs = {arm: _tensor(variant.eval()(*inputs)) for arm, variant in variants.items()
-                   if arm not in ('plain', 'context', 'condconv')}
+        outputs = {
+            arm: _tensor(variant.eval()(*inputs))
+            for arm, variant in variants.items()
+            if arm not in ('plain', 'context', 'condconv')
+        }
     for (one, a), (other, b) in itertools.pairwise(outputs.items()):
         error = float((a - b).abs().max() / a.abs().max())
         if not error < TOLERANCE:
@@ -203,15 +251,16 @@ def _tensor(output) -> Tensor:
     return output[0] if isinstance(output, (tuple, list)) else output
 
 
-def _measure(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...], which: str, repeats: int, bfloat16: bool,
-             graphed: bool) -> dict[str, dict]:
+def _measure(
+    variants: dict[str, nn.Module], inputs: tuple[Tensor, ...], which: str, repeats: int, bfloat16: bool, graphed: bool
+) -> dict[str, dict]:
     device = inputs[0].device
     eager = {arm: _run(variant, inputs, which, bfloat16) for arm, variant in variants.items()}
     runs = {arm: _captured(run) for arm, run in eager.items()} if graphed else eager
     calls = {arm: _calls(run, device) for arm, run in runs.items()}
     seconds = {arm: [] for arm in runs}
     for turn in range(repeats):
-        for arm in [*runs][turn % len(runs):] + [*runs][:turn % len(runs)]:
+        for arm in [*runs][turn % len(runs) :] + [*runs][: turn % len(runs)]:
             start = now(device)
             for _ in range(calls[arm]):
                 runs[arm]()
@@ -221,9 +270,12 @@ def _measure(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...], which: 
         ratios = [own / plain for own, plain in zip(seconds[arm], seconds['plain'], strict=True)]
         low, *_, high = statistics.quantiles(ratios, n=5, method='inclusive') if repeats > 1 else ratios * 2
         results[arm] = dict(
-            ms=round(statistics.median(seconds[arm]) * 1e3, 3), ratio_p20=round(low, 3),
-            ratio=round(statistics.median(ratios), 3), ratio_p80=round(high, 3),
-            peak_mib=round(peak_bytes(run, device) / 2**20, 1))
+            ms=round(statistics.median(seconds[arm]) * 1e3, 3),
+            ratio_p20=round(low, 3),
+            ratio=round(statistics.median(ratios), 3),
+            ratio_p80=round(high, 3),
+            peak_mib=round(peak_bytes(run, device) / 2**20, 1),
+        )
     return results
 
 

@@ -15,8 +15,14 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 from .benchmark import ARMS, PASSES
 from .figures import COLOURS, check_picture, save
 
-NAMES = dict(plain='plain', mmcgc='mmcgc', batch_as_groups='batch as groups', unfold="unfold (the authors' form)",
-             context='context only, not applied', condconv='CondConv (timm)')
+NAMES = dict(
+    plain='plain',
+    mmcgc='mmcgc',
+    batch_as_groups='batch as groups',
+    unfold="unfold (the authors' form)",
+    context='context only, not applied',
+    condconv='CondConv (timm)',
+)
 MARKERS = dict(zip(ARMS, 'sovX^D', strict=True))
 COLOUR = dict(zip(ARMS, cycle(COLOURS)))
 TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50)
@@ -101,13 +107,24 @@ def draw_growth(path: str, out: str, against: str) -> str:
         for arm in ARMS:
             line = sorted((row for row in rows if row['pass'] == which and row['arm'] == arm), key=value)
             if line:
-                axes.errorbar(list(map(value, line)), [row['ratio'] for row in line], yerr=_spread(line),
-                              marker=MARKERS[arm], color=COLOUR[arm], label=NAMES[arm], capsize=2)
+                axes.errorbar(
+                    list(map(value, line)),
+                    [row['ratio'] for row in line],
+                    yerr=_spread(line),
+                    marker=MARKERS[arm],
+                    color=COLOUR[arm],
+                    label=NAMES[arm],
+                    capsize=2,
+                )
         axes.axhline(1, color='black', linewidth=0.8)
-        axes.set(xlabel=dict(batch='batch', size='side of the input (pixels)')[against],
-                 title=dict(forward='inference', step='training step')[which], xscale='log')
-        axes.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator(),
-                       major_formatter=FormatStrFormatter('%g'))
+        axes.set(
+            xlabel=dict(batch='batch', size='side of the input (pixels)')[against],
+            title=dict(forward='inference', step='training step')[which],
+            xscale='log',
+        )
+        axes.xaxis.set(
+            major_locator=FixedLocator(ticks), minor_locator=NullLocator(), major_formatter=FormatStrFormatter('%g')
+        )
         axes.set_ylim(0.9 * min(1, *(row['ratio_p20'] for row in rows)), 1.1 * max(row['ratio_p80'] for row in rows))
         _logarithmic(axes.set_yscale, axes.yaxis)
         axes.grid(alpha=0.3)
@@ -133,12 +150,23 @@ def _spread(rows: list[dict]) -> list[list[float]]:
 
 
 def _errors(axes: Axes, rows: list[dict], heights: list[float], arm: str) -> None:
-    axes.errorbar([row['ratio'] for row in rows], heights, xerr=_spread(rows), linestyle='none', capsize=2,
-                  marker=MARKERS[arm], color=COLOUR[arm], label=NAMES[arm])
+    axes.errorbar(
+        [row['ratio'] for row in rows],
+        heights,
+        xerr=_spread(rows),
+        linestyle='none',
+        capsize=2,
+        marker=MARKERS[arm],
+        color=COLOUR[arm],
+        label=NAMES[arm],
+    )
 
 
 def _logarithmic(scale: Callable, axis) -> None:
     scale('log')
     low, high = axis.get_view_interval()
-    axis.set(major_locator=FixedLocator([t for t in TICKS if low <= t <= high]), minor_locator=NullLocator(),
-             major_formatter=FormatStrFormatter('%g'))
+    axis.set(
+        major_locator=FixedLocator([t for t in TICKS if low <= t <= high]),
+        minor_locator=NullLocator(),
+        major_formatter=FormatStrFormatter('%g'),
+    )

@@ -20,9 +20,16 @@ PLACES = {'before': 'before\nthe last {}', 'context': 'context\nthat it pools', 
 OVERLAY = 0.55
 
 
-def show_grad_cam(models: Sequence[tuple[str, str]], out: str, paths: Sequence[str] = (), samples: int | None = None,
-                  layer: str | None = None, target: str | None = None, device: str | None = None,
-                  cfg_options: ConfigDict | None = None) -> str:
+def show_grad_cam(
+    models: Sequence[tuple[str, str]],
+    out: str,
+    paths: Sequence[str] = (),
+    samples: int | None = None,
+    layer: str | None = None,
+    target: str | None = None,
+    device: str | None = None,
+    cfg_options: ConfigDict | None = None,
+) -> str:
     """Draw where networks look, before and after their last (gated) convolution.
 
     Args:

@@ -86,7 +86,7 @@ def draw_centres(result: ClassKernels, layer: str, path: str | Path) -> Path:
     figure = Figure(figsize=(2 * columns + 1.2, (2 * height / width + 0.35) * rows + 0.7), layout='constrained')
     figure.suptitle(f'{layer}: mean modulated kernel of each class, minus the mean over the classes', fontsize=11)
     axes = figure.subplots(rows, columns, squeeze=False)
-    for ax in axes.flat[len(pictures):]:
+    for ax in axes.flat[len(pictures) :]:
         ax.set_axis_off()
     for ax, picture, name in zip(axes.flat, pictures, result.classes, strict=False):
         image = ax.imshow(picture, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation='nearest')

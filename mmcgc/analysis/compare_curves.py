@@ -55,8 +55,13 @@ def compare_curves(networks: Sequence[Sequence[str]], out: str, metric: str | No
             raise ValueError(f'{log.name} has logged no training loss')
     if len({log.by_epoch for log in every}) > 1:
         raise ValueError('some of the runs count epochs and others iterations: they cannot share an axis')
-    curves = {name: {'training loss': _band([log.training['loss'] for log in runs]),
-                     metric: _band([log.validation[metric] for log in runs])} for name, runs in logs.items()}
+    curves = {
+        name: {
+            'training loss': _band([log.training['loss'] for log in runs]),
+            metric: _band([log.validation[metric] for log in runs]),
+        }
+        for name, runs in logs.items()
+    }
     unit = 'epoch' if every[0].by_epoch else 'iteration'
     save(_draw(curves, logs, metric, unit), out, dpi=120)
     _write(curves, metric, unit, out.with_suffix('.csv'))
@@ -69,8 +74,10 @@ def _band(runs: list[dict[int, float]]) -> list[Point]:
     steps = sorted(set.intersection(*map(set, runs)))
     values = np.array([[run[step] for run in runs] for step in steps]).reshape(len(steps), len(runs))
     spread = values.std(1, ddof=1) if len(runs) > 1 else np.zeros(len(steps))
-    return [(step, len(runs), float(mean), float(std))
-            for step, mean, std in zip(steps, values.mean(1), spread, strict=True)]
+    return [
+        (step, len(runs), float(mean), float(std))
+        for step, mean, std in zip(steps, values.mean(1), spread, strict=True)
+    ]
 
 
 def _end(points: list[Point]) -> str:

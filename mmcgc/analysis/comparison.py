@@ -18,9 +18,18 @@ from .compare_curves import compare_curves
 from .comparison_table import Arm, write_tables
 
 
-def compare(configs: Sequence[str], seeds: Sequence[int], work_dir: str, train_tool: str, jobs: int = 1,
-            minutes: float | None = None, metric: str | None = None, cfg_options: dict | None = None,
-            draw_only: bool = False, command: str = '') -> str:
+def compare(
+    configs: Sequence[str],
+    seeds: Sequence[int],
+    work_dir: str,
+    train_tool: str,
+    jobs: int = 1,
+    minutes: float | None = None,
+    metric: str | None = None,
+    cfg_options: dict | None = None,
+    draw_only: bool = False,
+    command: str = '',
+) -> str:
     """Train every config with every seed, and write what comes out.
 
     A run is in ``<work_dir>/<name of the config>/seed-<K>``; one that is finished is not run again, and one that was
@@ -56,11 +65,24 @@ def compare(configs: Sequence[str], seeds: Sequence[int], work_dir: str, train_t
     _keep_settings(folder / 'settings.json', loaded)
     runs = {(name, seed): folder / name / f'seed-{seed}' for seed in seeds for name in paths}
     overrides = [f'{key}={value}' for key, value in (cfg_options or {}).items()]
-    commands = {(name, seed): [train_tool, paths[name], '--seed', str(seed), '--work-dir', str(run), '--resume',
-                               '--cfg-options', f'load_from={folder}/initial/seed-{seed}/{name}.pth', *overrides]
-                for (name, seed), run in runs.items()}
-    trainings = {key: Training((sys.executable, *commands[key]), run, _length(loaded[key[0]]))
-                 for key, run in runs.items()}
+    commands = {
+        (name, seed): [
+            train_tool,
+            paths[name],
+            '--seed',
+            str(seed),
+            '--work-dir',
+            str(run),
+            '--resume',
+            '--cfg-options',
+            f'load_from={folder}/initial/seed-{seed}/{name}.pth',
+            *overrides,
+        ]
+        for (name, seed), run in runs.items()
+    }
+    trainings = {
+        key: Training((sys.executable, *commands[key]), run, _length(loaded[key[0]])) for key, run in runs.items()
+    }
     if not draw_only:
         for seed in seeds:
             write_initial_weights(loaded, seed, folder / 'initial' / f'seed-{seed}')
@@ -70,8 +92,9 @@ def compare(configs: Sequence[str], seeds: Sequence[int], work_dir: str, train_t
     if missing and not draw_only:  # the minutes were over
         return f'No table yet: no run of {", ".join(missing)} is finished'
     if missing:
-        raise FileNotFoundError(f'no run of {", ".join(missing)} in {folder} is finished; without --draw-only they are '
-                                'trained')
+        raise FileNotFoundError(
+            f'no run of {", ".join(missing)} in {folder} is finished; without --draw-only they are trained'
+        )
     compare_curves([[arm.name, *map(str, arm.runs.values())] for arm in arms], folder / 'curves.png', metric)
     return write_tables(arms, folder, metric, command)
 
@@ -87,9 +110,11 @@ def _keep_settings(path: Path, loaded: dict[str, Config]) -> None:
     before = json.loads(path.read_text()) if path.is_file() else {}
     other = [name for name, value in sums.items() if before.get(name, value) != value]
     if other:
-        raise ValueError(f'{path.parent} holds runs of {", ".join(other)} that were made with another config or other '
-                         '--cfg-options: take it back, give another --work-dir, or remove those runs and that name in '
-                         f'{path}')
+        raise ValueError(
+            f'{path.parent} holds runs of {", ".join(other)} that were made with another config or other '
+            '--cfg-options: take it back, give another --work-dir, or remove those runs and that name in '
+            f'{path}'
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
         part.write_text(json.dumps({**before, **sums}, indent=2) + '\n')

@@ -77,8 +77,16 @@ def _row(name: str, seed: int, run: Path, metric: str | None) -> dict:
         raise ValueError(f'{run} has logged no metric {metric!r}; it has {", ".join(log.validation)}')
     step, value = max(log.validation[metric].items())
     cost = json.loads((run / COST).read_text())
-    return dict(network=name, seed=seed, metric=metric, value=value, step=step, cpu_seconds=cost['cpu_seconds'],
-                peak_bytes=cost['peak_bytes'], commits=' '.join(cost['commits']))
+    return dict(
+        network=name,
+        seed=seed,
+        metric=metric,
+        value=value,
+        step=step,
+        cpu_seconds=cost['cpu_seconds'],
+        peak_bytes=cost['peak_bytes'],
+        commits=' '.join(cost['commits']),
+    )
 
 
 def _networks(arms: Sequence[Arm], rows: list[dict]) -> str:
@@ -88,9 +96,16 @@ def _networks(arms: Sequence[Arm], rows: list[dict]) -> str:
         values = [row['value'] for row in own]
         spread = f' ± {stdev(values):.2f}' if len(values) > 1 else ''
         commits = dict.fromkeys(commit for row in own for commit in row['commits'].split())
-        lines.append([arm.name, ', '.join(f'{value:.2f}' for value in values), f'{mean(values):.2f}{spread}',
-                      f'{mean(row["cpu_seconds"] for row in own):,.0f} s',
-                      f'{max(row["peak_bytes"] for row in own) / 2**20:,.0f} MiB', ', '.join(commits)])
+        lines.append(
+            [
+                arm.name,
+                ', '.join(f'{value:.2f}' for value in values),
+                f'{mean(values):.2f}{spread}',
+                f'{mean(row["cpu_seconds"] for row in own):,.0f} s',
+                f'{max(row["peak_bytes"] for row in own) / 2**20:,.0f} MiB',
+                ', '.join(commits),
+            ]
+        )
     seeds = ', '.join(str(seed) for seed in dict.fromkeys(row['seed'] for row in rows))
     header = ['network', f'{rows[0]["metric"]}, seeds {seeds}', 'mean ± s.d.', 'CPU time', 'peak memory', 'commit']
     return markdown_table(header, lines, right=(1, 2, 3, 4))
@@ -103,6 +118,12 @@ def _differences(arms: Sequence[Arm], rows: list[dict]) -> str:
         if values[first].keys() & values[second].keys():
             differences, centre, half = paired_difference(values[first], values[second])
             interval = f'{centre - half:+.2f} to {centre + half:+.2f}' if math.isfinite(half) else 'one pair'
-            lines.append([f'{second} − {first}', ', '.join(f'{difference:+.2f}' for difference in differences),
-                          f'{centre:+.2f}', interval])
+            lines.append(
+                [
+                    f'{second} − {first}',
+                    ', '.join(f'{difference:+.2f}' for difference in differences),
+                    f'{centre:+.2f}',
+                    interval,
+                ]
+            )
     return markdown_table(['difference', 'by seed', 'mean', '95% interval'], lines, right=(1, 2, 3)) if lines else ''

@@ -116,8 +116,10 @@ def _counted_only(gates: list[ContextGate], shares: Counter) -> Iterator[None]:
     def stand_in(gate: ContextGate, x: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         shares.update(gate_multiply_adds(gate, [int(n) for n in x.shape]))
         terms = (('out', gate.in_channels), ('in', gate.out_channels))  # the branch that does without, and channels
-        return tuple(None if gate.branches == other else x.new_zeros(x.shape[0], channels, *gate.kernel_size)
-                     for other, channels in terms)
+        return tuple(
+            None if gate.branches == other else x.new_zeros(x.shape[0], channels, *gate.kernel_size)
+            for other, channels in terms
+        )
 
     for gate in gates:
         gate.forward = partial(stand_in, gate)

@@ -16,8 +16,16 @@ from .gated_layers import pick_layers
 from .trained import load_trained
 
 
-def analyze_gates(config: str, checkpoint: str, out: str, layer: str | None = None, control: bool = False,
-                  seed: int = 0, device: str | None = None, cfg_options: dict | None = None) -> str:
+def analyze_gates(
+    config: str,
+    checkpoint: str,
+    out: str,
+    layer: str | None = None,
+    control: bool = False,
+    seed: int = 0,
+    device: str | None = None,
+    cfg_options: dict | None = None,
+) -> str:
     """Measure whether the modulated kernels of a layer gather by class, over the validation set, and draw it.
 
     Args:
@@ -55,8 +63,11 @@ def validation_loader(cfg: Config):
 
 def describe(results: dict[str, ClassKernels], layer: str) -> str:
     first = next(iter(results.values()))
-    shares = '; '.join(f'{title} {result.share:.2%} (inter / intra {result.ratio:.2f} on average)'
-                       for title, result in results.items())
+    shares = '; '.join(
+        f'{title} {result.share:.2%} (inter / intra {result.ratio:.2f} on average)' for title, result in results.items()
+    )
     pairs = len(first.classes) * (len(first.classes) - 1)
-    return (f'Modulated kernels of {layer} over {first.counts.sum():,} samples of {len(first.classes)} classes, '
-            f'share of the {pairs:,} pairs with inter-class > intra-class distance: {shares}')
+    return (
+        f'Modulated kernels of {layer} over {first.counts.sum():,} samples of {len(first.classes)} classes, '
+        f'share of the {pairs:,} pairs with inter-class > intra-class distance: {shares}'
+    )

@@ -43,8 +43,10 @@ def draw_gate_history(run: str, out: str) -> str:
             layer, _, figure = name.removeprefix('gate/').rpartition('/')
             figures[figure][layer] = values
     if not figures:
-        raise ValueError(f"{run} has logged no gates: train a gated network with dict(type='mmcgc.GateStatisticsHook') "
-                         'among its custom_hooks')
+        raise ValueError(
+            f"{run} has logged no gates: train a gated network with dict(type='mmcgc.GateStatisticsHook') "
+            'among its custom_hooks'
+        )
     layers = list(figures['mean'])
     figure = Figure(figsize=(2.9 * len(figures) + 1.3, 3.2), layout='constrained')
     panels = figure.subplots(1, len(figures))

@@ -18,9 +18,17 @@ from .trained import Trained, load_trained
 FRAMES = 4  # most frames of a clip that are shown
 
 
-def show_gates(config: str, checkpoint: str, out: str, paths: Sequence[str] = (), samples: int | None = None,
-               layers: Sequence[str] = (), channels: int = 8, device: str | None = None,
-               cfg_options: dict | None = None) -> str:
+def show_gates(
+    config: str,
+    checkpoint: str,
+    out: str,
+    paths: Sequence[str] = (),
+    samples: int | None = None,
+    layers: Sequence[str] = (),
+    channels: int = 8,
+    device: str | None = None,
+    cfg_options: dict | None = None,
+) -> str:
     """Draw the gates of some layers for some inputs, and how they differ from those for the first input.
 
     Args:
@@ -49,8 +57,10 @@ def show_gates(config: str, checkpoint: str, out: str, paths: Sequence[str] = ()
     save(_draw(rows, picked, channels), out)
     changes = ', '.join(f'{name} {_change(rows, name):.3g}' for name in picked)
     what = 'frame' if trained.is_video else 'picture'
-    return (f'Gates of {trained.name} for {len(rows)} {what}{"s" * (len(rows) != 1)}; mean absolute difference from '
-            f'the first: {changes}: {out}')
+    return (
+        f'Gates of {trained.name} for {len(rows)} {what}{"s" * (len(rows) != 1)}; mean absolute difference from '
+        f'the first: {changes}: {out}'
+    )
 
 
 Row = tuple[str, np.ndarray, dict[str, np.ndarray]]  # title, picture, gates (O, C, *K) by layer
@@ -105,8 +115,9 @@ def _draw(rows: list[Row], layers: dict[str, GatedConv], channels: int) -> Figur
                                     interpolation='nearest')  # fmt: skip
             if row == 1:
                 change.set_title('minus those of\nthe first row', fontsize=9)
-    figure.supxlabel('input channels to the right, output channels downwards; each tile is the gate of one kernel',
-                     fontsize=9)
+    figure.supxlabel(
+        'input channels to the right, output channels downwards; each tile is the gate of one kernel', fontsize=9
+    )
     bar = dict(ax=axes, aspect=25, fraction=0.04, pad=0.02)
     figure.colorbar(gates, label=f'gate (0 shut, {most} open)', **bar)
     if differences:

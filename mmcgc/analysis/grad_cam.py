@@ -42,8 +42,11 @@ def pick_convolution(model: nn.Module, name: str | None = None) -> tuple[str, nn
     Raises:
         ValueError: no such convolution; the message lists those that there are.
     """
-    known = {n: m for n, m in model.named_modules()
-             if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and math.prod(m.kernel_size) > 1}
+    known = {
+        n: m
+        for n, m in model.named_modules()
+        if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and math.prod(m.kernel_size) > 1
+    }
     if not known:
         raise ValueError('the network has no convolution larger than 1x1')
     name = name or list(gated_layers(model, GatedConv) or known)[-1]
@@ -89,8 +92,10 @@ def _grad_cam_plus_plus(model: nn.Module):
     try:
         from pytorch_grad_cam import GradCAMPlusPlus
     except ImportError as error:
-        raise ImportError("Grad-CAM++ needs the package grad-cam: pip install 'grad-cam>=1.3.7,<1.5' "
-                          f"(or mmcgc's extra: pip install -e '.[analysis]'); {error}") from error
+        raise ImportError(
+            "Grad-CAM++ needs the package grad-cam: pip install 'grad-cam>=1.3.7,<1.5' "
+            f"(or mmcgc's extra: pip install -e '.[analysis]'); {error}"
+        ) from error
     return GradCAMPlusPlus(model, target_layers=[])
 
 

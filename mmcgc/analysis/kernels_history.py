@@ -22,8 +22,15 @@ from .trained import load_trained
 FIELDS = ('run', 'layer', 'epoch', 'share', 'ratio', 'metric', 'value')
 
 
-def draw_kernels_history(config: str, runs: Sequence[str], out: str, layers: Sequence[str] = (), every: int = 1,
-                         device: str | None = None, cfg_options: dict | None = None) -> str:
+def draw_kernels_history(
+    config: str,
+    runs: Sequence[str],
+    out: str,
+    layers: Sequence[str] = (),
+    every: int = 1,
+    device: str | None = None,
+    cfg_options: dict | None = None,
+) -> str:
     """Measure the layers in the checkpoints ``epoch_*.pth`` of runs, and draw share and ratio over the epochs.
 
     Of several runs the line is the mean.  Each checkpoint and layer takes a pass over the validation set, so what is
@@ -64,8 +71,10 @@ def draw_kernels_history(config: str, runs: Sequence[str], out: str, layers: Seq
     save(_draw(chosen, layers), out, dpi=120)
     last = {name: [row for row in chosen if row['layer'] == name and row['epoch'] == epochs[row['run']][-1]]
             for name in layers}  # fmt: skip
-    ends = '; '.join(f'{name} {mean(row["share"] for row in own):.2%}, inter / intra '
-                     f'{mean(row["ratio"] for row in own):.2f}' for name, own in last.items())
+    ends = '; '.join(
+        f'{name} {mean(row["share"] for row in own):.2%}, inter / intra {mean(row["ratio"] for row in own):.2f}'
+        for name, own in last.items()
+    )
     return f'Share of the pairs with inter-class > intra-class distance, at the end: {ends}: {out}, numbers in {table}'
 
 
@@ -81,8 +90,7 @@ def _row(run: str, layer: str, epoch: int, kernels) -> dict:
     log = read_run(run)
     metric = first_metric(log)
     value = log.validation.get(metric, {}).get(epoch, '')
-    return dict(run=run, layer=layer, epoch=epoch, share=kernels.share, ratio=kernels.ratio, metric=metric,
-                value=value)
+    return dict(run=run, layer=layer, epoch=epoch, share=kernels.share, ratio=kernels.ratio, metric=metric, value=value)
 
 
 def _read(path: Path) -> dict[tuple[str, str, int], dict]:
@@ -93,8 +101,10 @@ def _read(path: Path) -> dict[tuple[str, str, int], dict]:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != FIELDS:
             raise ValueError(f'{path} has columns {reader.fieldnames} instead of {list(FIELDS)}; give another --out')
-        rows = [{**row, 'epoch': int(row['epoch']), 'share': float(row['share']), 'ratio': float(row['ratio'])}
-                for row in reader]
+        rows = [
+            {**row, 'epoch': int(row['epoch']), 'share': float(row['share']), 'ratio': float(row['ratio'])}
+            for row in reader
+        ]
     return {(row['run'], row['layer'], row['epoch']): row for row in rows}
 
 

@@ -69,8 +69,10 @@ def _space(steps: list[dict]) -> tuple[int, int]:
                 return size, size
             if isinstance(size, (tuple, list)) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size):
                 return (size[1], size[0]) if key == 'scale' else tuple(size)
-    raise ValueError('no crop or resize in the training pipeline tells the size of the input; for an image or video '
-                     'config give it, --shape H W; other networks are not counted')
+    raise ValueError(
+        'no crop or resize in the training pipeline tells the size of the input; for an image or video '
+        'config give it, --shape H W; other networks are not counted'
+    )
 
 
 def _frames(steps: list[dict]) -> int:

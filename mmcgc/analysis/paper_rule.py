@@ -29,8 +29,9 @@ def paper_flops(model: nn.Module, inputs: Tensor) -> int:
     for name, module in (*model.backbone.named_modules(), *model.head.named_modules()):
         if isinstance(module, _COUNTED) and not name.endswith('channel_interacting'):  # :func:`_gate_cost` has it
             bias = getattr(module, 'bias', None) is not None and id(module) not in linear
-            hooks.append(module.register_forward_hook(
-                lambda m, args, y, bias=bias: total.append(_cost(m, args[0], y, bias))))
+            hooks.append(
+                module.register_forward_hook(lambda m, args, y, bias=bias: total.append(_cost(m, args[0], y, bias)))
+            )
     with torch.no_grad():
         model(inputs)
     for hook in hooks:

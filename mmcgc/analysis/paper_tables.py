@@ -56,7 +56,7 @@ def compare(number: int, root: Path) -> tuple[str, bool]:
         own = scores.get(row.config, {})
         for name, printed in zip(table.scores, row.scores, strict=True):
             cells += [printed or '-', str(own.get(METRICS[name], ''))]
-        lines.append([row.name, *cells[:3], *cells[3 if costs else 5:], '; '.join(remarks)])
+        lines.append([row.name, *cells[:3], *cells[3 if costs else 5 :], '; '.join(remarks)])
         agrees &= same
     return f'Table {number}. {table.title}\n\n{markdown_table([*header, "Remarks"], lines)}', agrees
 

@@ -37,8 +37,9 @@ def read_run(work_dir: str) -> RunLog:
     """
     files = sorted(Path(work_dir).glob(LOGS))
     if not files:
-        raise FileNotFoundError(f'no log {LOGS} in {work_dir}; give the work directory of a run with LocalVisBackend '
-                                'among its vis_backends')
+        raise FileNotFoundError(
+            f'no log {LOGS} in {work_dir}; give the work directory of a run with LocalVisBackend among its vis_backends'
+        )
     training, validation = {}, {}
     for file in files:
         new = [_parse(line, file) for line in file.read_text().split('\n')[:-1]]

@@ -67,8 +67,9 @@ class Trained:
         return self.model(**inputs).unflatten(0, (batch, -1)).mean(1)
 
 
-def load_trained(config: str, checkpoint: str | None, device: str | None = None, cfg_options: dict | None = None,
-                 seed: int = 0) -> Trained:
+def load_trained(
+    config: str, checkpoint: str | None, device: str | None = None, cfg_options: dict | None = None, seed: int = 0
+) -> Trained:
     """Build the network of an image or video config, with the weights of a checkpoint.
 
     Args:

@@ -23,14 +23,38 @@ from ..registry import DATASETS, MODELS
 from .peak_memory import now
 from .tables import markdown_table
 
-COLUMNS = ('config', 'weights', 'parameters', 'device', 'threads', 'dtype', 'beam', 'sentences', 'batch_tokens',
-           'written_tokens', 'sentences_per_second_p20', 'sentences_per_second_p50', 'sentences_per_second_p80',
-           'tokens_per_second_p50', 'peak_mib', 'ratio_to_first', 'torch', 'commit')
+COLUMNS = (
+    'config',
+    'weights',
+    'parameters',
+    'device',
+    'threads',
+    'dtype',
+    'beam',
+    'sentences',
+    'batch_tokens',
+    'written_tokens',
+    'sentences_per_second_p20',
+    'sentences_per_second_p50',
+    'sentences_per_second_p80',
+    'tokens_per_second_p50',
+    'peak_mib',
+    'ratio_to_first',
+    'torch',
+    'commit',
+)
 
 
-def benchmark(configs: list[str], checkpoints: list[str] | None = None, sentences: int = 1000, max_tokens: int = 4000,
-              repeats: int = 3, device: str | None = None, bfloat16: bool = False, search: dict | None = None
-              ) -> list[dict]:
+def benchmark(
+    configs: list[str],
+    checkpoints: list[str] | None = None,
+    sentences: int = 1000,
+    max_tokens: int = 4000,
+    repeats: int = 3,
+    device: str | None = None,
+    bfloat16: bool = False,
+    search: dict | None = None,
+) -> list[dict]:
     """Measure each model on the first sentences of its config's test set.
 
     Args:
@@ -59,8 +83,19 @@ def benchmark(configs: list[str], checkpoints: list[str] | None = None, sentence
     rows = []
     for config, checkpoint in zip(configs, checkpoints or [None] * len(configs), strict=True):
         with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as process:
-            rows.append(process.submit(_measure, config, checkpoint, sentences, max_tokens, repeats,
-                                       device or get_device(), bfloat16, search or {}).result())
+            rows.append(
+                process.submit(
+                    _measure,
+                    config,
+                    checkpoint,
+                    sentences,
+                    max_tokens,
+                    repeats,
+                    device or get_device(),
+                    bfloat16,
+                    search or {},
+                ).result()
+            )
         ratio = rows[-1]['sentences_per_second_p50'] / rows[0]['sentences_per_second_p50']
         rows[-1]['ratio_to_first'] = round(ratio, 3)
     return rows
@@ -69,16 +104,33 @@ def benchmark(configs: list[str], checkpoints: list[str] | None = None, sentence
 def table(rows: list[dict]) -> str:
     """The rows as a Markdown table, and a line on how they were measured."""
     header = ['model', 'weights', 'parameters', 'sentences/s (p20, p80)', 'tokens/s', 'ratio', 'peak MiB']
-    lines = [[row['config'], row['weights'], f'{row["parameters"]:,}',
-              '{sentences_per_second_p50} ({sentences_per_second_p20}, {sentences_per_second_p80})'.format(**row),
-              *(str(row[name]) for name in ('tokens_per_second_p50', 'ratio_to_first', 'peak_mib'))] for row in rows]
-    how = ('{device}, {threads} threads, {dtype}, beam {beam}, {sentences} sentences in batches of {batch_tokens} '
-           'tokens, torch {torch}, commit {commit}')
+    lines = [
+        [
+            row['config'],
+            row['weights'],
+            f'{row["parameters"]:,}',
+            '{sentences_per_second_p50} ({sentences_per_second_p20}, {sentences_per_second_p80})'.format(**row),
+            *(str(row[name]) for name in ('tokens_per_second_p50', 'ratio_to_first', 'peak_mib')),
+        ]
+        for row in rows
+    ]
+    how = (
+        '{device}, {threads} threads, {dtype}, beam {beam}, {sentences} sentences in batches of {batch_tokens} '
+        'tokens, torch {torch}, commit {commit}'
+    )
     return markdown_table(header, lines, right=(2, 3, 4, 5, 6)) + '\n\n' + how.format(**rows[0])
 
 
-def _measure(path: str, checkpoint: str | None, sentences: int, max_tokens: int, repeats: int, device: str,
-             bfloat16: bool, search: dict) -> dict:
+def _measure(
+    path: str,
+    checkpoint: str | None,
+    sentences: int,
+    max_tokens: int,
+    repeats: int,
+    device: str,
+    bfloat16: bool,
+    search: dict,
+) -> dict:
     torch.manual_seed(0)
     cfg = Config.fromfile(path)
     cfg.model.search = dict(cfg.model.get('search', {}), **search)
@@ -106,13 +158,24 @@ def _measure(path: str, checkpoint: str | None, sentences: int, max_tokens: int,
         p20 = p80 = speeds[0]
     median = statistics.median(speeds)
     return dict(
-        config=Path(path).stem, weights='trained' if checkpoint else 'random',
-        parameters=sum(parameter.numel() for parameter in model.parameters()), device=_name(device),
-        threads=torch.get_num_threads(), dtype='bfloat16' if bfloat16 else 'float32', beam=model.search['beam'],
-        sentences=len(data), batch_tokens=max_tokens, written_tokens=written,
-        sentences_per_second_p20=round(p20, 2), sentences_per_second_p50=round(median, 2),
-        sentences_per_second_p80=round(p80, 2), tokens_per_second_p50=round(median * written / len(data), 1),
-        peak_mib=round(_peak_mib(device), 1), torch=torch.__version__, commit=get_git_hash(digits=7))
+        config=Path(path).stem,
+        weights='trained' if checkpoint else 'random',
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        device=_name(device),
+        threads=torch.get_num_threads(),
+        dtype='bfloat16' if bfloat16 else 'float32',
+        beam=model.search['beam'],
+        sentences=len(data),
+        batch_tokens=max_tokens,
+        written_tokens=written,
+        sentences_per_second_p20=round(p20, 2),
+        sentences_per_second_p50=round(median, 2),
+        sentences_per_second_p80=round(p80, 2),
+        tokens_per_second_p50=round(median * written / len(data), 1),
+        peak_mib=round(_peak_mib(device), 1),
+        torch=torch.__version__,
+        commit=get_git_hash(digits=7),
+    )
 
 
 def _batches(model: torch.nn.Module, data, max_tokens: int) -> Iterator[Tensor]:
@@ -124,14 +187,17 @@ def _batches(model: torch.nn.Module, data, max_tokens: int) -> Iterator[Tensor]:
 @torch.inference_mode()
 def _check_scores(model: torch.nn.Module, inputs: Tensor) -> None:
     """RuntimeError unless the score of a translation, found step by step, is that of one full forward."""
-    inputs = inputs[:2, :int((inputs[:2] != PAD).sum(1).max())]
+    inputs = inputs[:2, : int((inputs[:2] != PAD).sum(1).max())]
     for source, sample in zip(inputs, model(inputs, mode='predict'), strict=True):
         target = torch.cat([sample.tokens, sample.tokens.new_tensor([EOS])])[None]  # (1, T)
         logs = model(source[source != PAD][None], target).log_softmax(-1)  # (1, T, V)
-        expected = float(logs[0].gather(1, target[0][:, None]).sum()) / target.shape[1]**model.search['length_penalty']
+        expected = (
+            float(logs[0].gather(1, target[0][:, None]).sum()) / target.shape[1] ** model.search['length_penalty']
+        )
         if abs(expected - sample.score) > 1e-3 * max(1, abs(expected)):
-            raise RuntimeError(f'the search gives a translation the score {sample.score:.6f}, a full forward '
-                               f'{expected:.6f}')
+            raise RuntimeError(
+                f'the search gives a translation the score {sample.score:.6f}, a full forward {expected:.6f}'
+            )
 
 
 def _name(device: str) -> str:

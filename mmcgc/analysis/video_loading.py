@@ -21,8 +21,14 @@ SUFFIXES = ('.avi', '.mkv', '.mp4', '.webm')
 JPEG_QUALITY = 95
 
 
-def benchmark(videos: str | Path, frames: int = 8, clips: int = 48, workers: tuple[int, ...] = (0, 2), repeats: int = 5,
-              crop: int = 224) -> list[dict]:
+def benchmark(
+    videos: str | Path,
+    frames: int = 8,
+    clips: int = 48,
+    workers: tuple[int, ...] = (0, 2),
+    repeats: int = 5,
+    crop: int = 224,
+) -> list[dict]:
     """Time the training pipeline of the Something-Something configs without their augmentation.
 
     Args:
@@ -41,8 +47,10 @@ def benchmark(videos: str | Path, frames: int = 8, clips: int = 48, workers: tup
         ValueError: If a number is out of range, or a video cannot be read.
     """
     if min(frames, clips, crop) < 1 or repeats < 2 or not workers or min(workers) < 0:
-        raise ValueError(f'frames={frames}, clips={clips} and crop={crop} must be positive, workers={workers} not '
-                         f'negative, and repeats={repeats} at least 2')
+        raise ValueError(
+            f'frames={frames}, clips={clips} and crop={crop} must be positive, workers={workers} not '
+            f'negative, and repeats={repeats} at least 2'
+        )
     paths = sorted(path for path in Path(videos).glob('*') if path.suffix in SUFFIXES)
     if not paths:
         raise FileNotFoundError(f'no videos ({", ".join(SUFFIXES)}) in {videos}')
@@ -53,15 +61,31 @@ def benchmark(videos: str | Path, frames: int = 8, clips: int = 48, workers: tup
             for count in workers:
                 speeds = sorted(_speeds(dataset, count, repeats))
                 p20, *_, p80 = statistics.quantiles(speeds, n=5, method='inclusive')
-                rows.append(dict(source=name, videos=min(len(paths), clips), frames=frames, workers=count, p20=p20,
-                                 p50=statistics.median(speeds), p80=p80))
+                rows.append(
+                    dict(
+                        source=name,
+                        videos=min(len(paths), clips),
+                        frames=frames,
+                        workers=count,
+                        p20=p20,
+                        p50=statistics.median(speeds),
+                        p80=p80,
+                    )
+                )
     return rows
 
 
 def table(rows: list[dict]) -> str:
     """The rows as a Markdown table, and a line on where they were measured."""
-    lines = [[row['source'], 'none' if row['workers'] == 0 else str(row['workers']), f'{row["p50"]:.1f}',
-              f'{row["p20"]:.1f} to {row["p80"]:.1f}'] for row in rows]
+    lines = [
+        [
+            row['source'],
+            'none' if row['workers'] == 0 else str(row['workers']),
+            f'{row["p50"]:.1f}',
+            f'{row["p20"]:.1f} to {row["p80"]:.1f}',
+        ]
+        for row in rows
+    ]
     how = f'{rows[0]["videos"]} videos, clips of {rows[0]["frames"]} frames, {os.cpu_count()} cores'
     header = ['source', 'workers', 'clips/s (median)', 'p20 to p80']
     return f'{markdown_table(header, lines, right=(1, 2, 3))}\n\n{how}'
@@ -69,8 +93,12 @@ def table(rows: list[dict]) -> str:
 
 def _datasets(paths: list[Path], folder: Path, frames: int, clips: int, crop: int) -> dict:
     sample = dict(type='SampleFrames', clip_len=1, num_clips=frames)
-    after = [dict(type='Resize', scale=(-1, crop * 256 // 224)), dict(type='CenterCrop', crop_size=crop),
-             dict(type='FormatShape', input_format='NCHW'), dict(type='PackActionInputs')]
+    after = [
+        dict(type='Resize', scale=(-1, crop * 256 // 224)),
+        dict(type='CenterCrop', crop_size=crop),
+        dict(type='FormatShape', input_format='NCHW'),
+        dict(type='PackActionInputs'),
+    ]
     counts = [_write_frames(path, folder / str(i)) for i, path in enumerate(paths)]
     order = [i % len(paths) for i in range(clips)]
     (folder / 'videos.txt').write_text(''.join(f'{paths[i].resolve()};0\n' for i in order))
@@ -80,7 +108,8 @@ def _datasets(paths: list[Path], folder: Path, frames: int, clips: int, crop: in
         'video files, decord': VideoDataset(str(folder / 'videos.txt'), videos, delimiter=';'),
         'video files, decord unchecked': _VideoDataset(str(folder / 'videos.txt'), videos, delimiter=';'),
         f'frames, JPEG quality {JPEG_QUALITY}': RawframeDataset(
-            str(folder / 'frames.txt'), [sample, dict(type='RawFrameDecode'), *after], filename_tmpl='{:05}.jpg'),
+            str(folder / 'frames.txt'), [sample, dict(type='RawFrameDecode'), *after], filename_tmpl='{:05}.jpg'
+        ),
     }
 
 
@@ -95,8 +124,9 @@ def _write_frames(video: Path, folder: Path) -> int:
 
 def _speeds(dataset, workers: int, repeats: int) -> list[float]:
     """Clips a second of each pass but the first."""
-    loader = DataLoader(dataset, batch_size=8, num_workers=workers, persistent_workers=workers > 0,
-                        collate_fn=pseudo_collate)
+    loader = DataLoader(
+        dataset, batch_size=8, num_workers=workers, persistent_workers=workers > 0, collate_fn=pseudo_collate
+    )
     speeds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()

@@ -33,8 +33,15 @@ JITTER = (0.006, 0.006, 0.01, 0.004)  # standard deviation from frame to frame, 
 LEAST_SIZE, LEAST_PHOTO = 80, 64  # pixels
 
 
-def make_camera_motion(source: str | Path, out: str | Path, train_clips: int = 4000, val_clips: int = 1000,
-                       frames: int = 16, size: int = 128, seed: int = 0) -> dict[str, str]:
+def make_camera_motion(
+    source: str | Path,
+    out: str | Path,
+    train_clips: int = 4000,
+    val_clips: int = 1000,
+    frames: int = 16,
+    size: int = 128,
+    seed: int = 0,
+) -> dict[str, str]:
     """Write ``{train,val}/*.mp4``, ``{train,val}_list_videos.txt`` and ``label_map.txt``.
 
     The same arguments give the same clips.  Clips that are there already are kept, so an interrupted run goes on.
@@ -57,8 +64,10 @@ def make_camera_motion(source: str | Path, out: str | Path, train_clips: int = 4
             one of ``source`` and ``out`` lies in the other.
     """
     if size < LEAST_SIZE or size % 2 or frames < 2 or min(train_clips, val_clips) < 1:
-        raise ValueError(f'size must be even and at least {LEAST_SIZE}, frames at least 2, and the numbers of clips at '
-                         f'least 1; got size={size}, frames={frames}, {train_clips} and {val_clips} clips')
+        raise ValueError(
+            f'size must be even and at least {LEAST_SIZE}, frames at least 2, and the numbers of clips at '
+            f'least 1; got size={size}, frames={frames}, {train_clips} and {val_clips} clips'
+        )
     photos = find_photos(Path(source), seed)
     out = Path(out)
     check_outputs([out], [source])
@@ -73,8 +82,10 @@ def make_camera_motion(source: str | Path, out: str | Path, train_clips: int = 4
             random = np.random.default_rng([seed, SPLITS.index(split), i])
             photo = _first_usable(photos[split], i, seed, skipped)
             write_clip(path, film(photo, i % len(CLASSES), frames, size, random))
-    lists = {f'{split}_list_videos.txt': [f'{split}/{i:05d}.mp4 {i % len(CLASSES)}' for i in range(count)]
-             for split, count in zip(SPLITS, (train_clips, val_clips), strict=True)}
+    lists = {
+        f'{split}_list_videos.txt': [f'{split}/{i:05d}.mp4 {i % len(CLASSES)}' for i in range(count)]
+        for split, count in zip(SPLITS, (train_clips, val_clips), strict=True)
+    }
     report = out / 'skipped_images.txt'
     before = report.read_text(encoding='utf-8').splitlines() if report.is_file() else []
     lists.update({'label_map.txt': CLASSES, report.name: before + [f'{path}: {why}' for path, why in skipped.items()]})
@@ -102,8 +113,9 @@ def film(photo: np.ndarray, label: int, frames: int, size: int, random: np.rando
     """A clip of one photograph, uint8 (H, W, 3) -> (frames, size, size, 3); the crop never leaves the photograph."""
     shorter = min(photo.shape[:2])
     if shorter > size / SIDE[0]:  # the crop would be sampled too coarsely
-        photo = cv2.resize(photo, None, fx=size / SIDE[0] / shorter, fy=size / SIDE[0] / shorter,
-                           interpolation=cv2.INTER_AREA)
+        photo = cv2.resize(
+            photo, None, fx=size / SIDE[0] / shorter, fy=size / SIDE[0] / shorter, interpolation=cv2.INTER_AREA
+        )
         shorter = min(photo.shape[:2])
     height, width = photo.shape[:2]
     path = plan(label, frames, random)  # (T, 4)

@@ -35,10 +35,14 @@ class CIFAR10(_CIFAR10):
         for name, _ in self.train_list if self.split == 'train' else self.test_list:
             path = join_path(folder, name)
             if not exists(path):
-                raise FileNotFoundError(f'No CIFAR-10 at {folder}: {name} is missing. Make the folder with '
-                                        'python tools/data/prepare_cifar10.py cifar-10-python.tar.gz --out '
-                                        f"{self.data_prefix['root'] or '.'}")
+                raise FileNotFoundError(
+                    f'No CIFAR-10 at {folder}: {name} is missing. Make the folder with '
+                    'python tools/data/prepare_cifar10.py cifar-10-python.tar.gz --out '
+                    f'{self.data_prefix["root"] or "."}'
+                )
             images, labels = load_batch(get(path), path)  # (N, 32, 32, 3), N
-            samples += [dict(img=image, gt_label=label)
-                        for image, label in zip(np.ascontiguousarray(images), labels, strict=True)]
+            samples += [
+                dict(img=image, gt_label=label)
+                for image, label in zip(np.ascontiguousarray(images), labels, strict=True)
+            ]
         return samples

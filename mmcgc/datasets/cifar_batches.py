@@ -66,8 +66,11 @@ class _OfficialPickler(pickle._Pickler):
 
     def save_bytes(self, obj: bytes) -> None:
         short = len(obj) < 256
-        head = struct.pack('<cB', pickle.SHORT_BINSTRING, len(obj)) if short else struct.pack(
-            '<ci', pickle.BINSTRING, len(obj))
+        head = (
+            struct.pack('<cB', pickle.SHORT_BINSTRING, len(obj))
+            if short
+            else struct.pack('<ci', pickle.BINSTRING, len(obj))
+        )
         self.write(head + obj)
         self.memoize(obj)
 
@@ -102,8 +105,10 @@ def load_batch(content: bytes, source: str) -> tuple[np.ndarray, list[int]]:
         if not all(type(label) is int and 0 <= label < 10 for label in labels):
             raise ValueError('a label that is not an integer from 0 to 9')
     except Exception as error:
-        raise ValueError(f'{source} is no CIFAR-10 batch, or it is damaged: {error!r}. Make the folder anew with '
-                         'tools/data/prepare_cifar10.py') from error
+        raise ValueError(
+            f'{source} is no CIFAR-10 batch, or it is damaged: {error!r}. Make the folder anew with '
+            'tools/data/prepare_cifar10.py'
+        ) from error
     return images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels  # (N, 32, 32, 3)
 
 

@@ -35,8 +35,10 @@ def write_clip(path: str | Path, frames: np.ndarray, fps: float = 8) -> None:
         with _quiet_stderr():
             writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*'mjpg'), fps, shape[2:0:-1])
         if not writer.isOpened():
-            raise ValueError(f'{path}: OpenCV {cv2.__version__} cannot write Motion JPEG into MP4 here; is the folder '
-                             'writable, and was OpenCV built with FFmpeg, as the wheels of opencv-python are?')
+            raise ValueError(
+                f'{path}: OpenCV {cv2.__version__} cannot write Motion JPEG into MP4 here; is the folder '
+                'writable, and was OpenCV built with FFmpeg, as the wheels of opencv-python are?'
+            )
         for frame in frames:
             writer.write(frame[..., ::-1])
         writer.release()

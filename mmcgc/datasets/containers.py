@@ -39,8 +39,14 @@ def check_complete(stream: BinaryIO) -> None:
 
 def container_family(head: bytes) -> str | None:
     """The kind of container that the first 400 bytes or more of a file show; None for one that is not known here."""
-    starts = {b'RIFF': 'riff', b'\x1a\x45\xdf\xa3': 'matroska', b'FLV\1': 'flv', b'OggS': 'ogg',
-              b'\0\0\1\xba': 'mpeg-ps', b'0&\xb2u': 'asf'}
+    starts = {
+        b'RIFF': 'riff',
+        b'\x1a\x45\xdf\xa3': 'matroska',
+        b'FLV\1': 'flv',
+        b'OggS': 'ogg',
+        b'\0\0\1\xba': 'mpeg-ps',
+        b'0&\xb2u': 'asf',
+    }
     if head[:4] in starts:
         return starts[head[:4]]
     if head[4:8] in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip', b'styp'):
@@ -130,7 +136,7 @@ def _edits(box: bytes) -> Iterator[tuple[int, int]]:
     """Duration and first media time of each edit; the latter is -1 for a pause before the first frame."""
     width = 8 if box[:1] == b'\1' else 4
     for at in range(8, 8 + _number(box[4:8]) * (2 * width + 4), 2 * width + 4):
-        yield _number(box[at:at + width]), int.from_bytes(box[at + width:at + 2 * width], 'big', signed=True)
+        yield _number(box[at : at + width]), int.from_bytes(box[at + width : at + 2 * width], 'big', signed=True)
 
 
 def _mp4_size(stream: BinaryIO, size: int) -> int | None:
@@ -148,7 +154,7 @@ def _riff_size(stream: BinaryIO, size: int) -> int:
 def _matroska_size(stream: BinaryIO, size: int) -> int | None:
     head = _read(stream, 0, 256)  # https://www.rfc-editor.org/rfc/rfc8794
     length, start = _ebml_size(head, 4)
-    if length is None or head[start + length:][:4] != b'\x18\x53\x80\x67':  # Segment, what follows the header
+    if length is None or head[start + length :][:4] != b'\x18\x53\x80\x67':  # Segment, what follows the header
         return None
     length, at = _ebml_size(head, start + length + 4)
     if length is None:
@@ -157,7 +163,7 @@ def _matroska_size(stream: BinaryIO, size: int) -> int | None:
     while at < min(end, size):  # the parts of the segment, one behind the other
         head = _read(stream, at, at + 12)
         width = 4 if head[0] >> 4 == 1 else 1
-        if width == 1 and head[0] not in (0xec, 0xbf):  # a filler and a checksum; all others have four bytes
+        if width == 1 and head[0] not in (0xEC, 0xBF):  # a filler and a checksum; all others have four bytes
             raise ValueError(f'damaged: at byte {at} of {size} there is no part of a Matroska file')
         length, start = _ebml_size(head, width)
         if length is None:
@@ -168,23 +174,23 @@ def _matroska_size(stream: BinaryIO, size: int) -> int | None:
 
 def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
     """The variable-length integer at ``at`` (None: of unknown size) and where it ends."""
-    first = data[at:at + 1] or b'\0'
+    first = data[at : at + 1] or b'\0'
     width = 9 - first[0].bit_length()
-    value = _number(data[at:at + width]) & ((1 << 7 * width) - 1)
+    value = _number(data[at : at + width]) & ((1 << 7 * width) - 1)
     return (None if value == (1 << 7 * width) - 1 or width > 8 else value), at + width
 
 
 def _asf_size(stream: BinaryIO, size: int) -> int | None:
     head = _read(stream, 0, 4096)
     at = head.find(_ASF_FILE)
-    return None if at < 0 else int.from_bytes(head[at + 40:at + 48], 'little')
+    return None if at < 0 else int.from_bytes(head[at + 40 : at + 48], 'little')
 
 
 def _flv_size(stream: BinaryIO, size: int) -> int | None:
     """The size in the description that most writers put first."""
     head = _read(stream, 0, 4096)
     at = head.find(b'filesize\0')
-    return None if at < 0 else int(struct.unpack('>d', head[at + 9:at + 17])[0])
+    return None if at < 0 else int(struct.unpack('>d', head[at + 9 : at + 17])[0])
 
 
 def _ends_with_flv_tag(stream: BinaryIO, size: int) -> bool:
@@ -197,7 +203,7 @@ def _ends_with_flv_tag(stream: BinaryIO, size: int) -> bool:
 def _ts_packet(head: bytes) -> int | None:
     """The bytes of a packet of an MPEG transport stream: plain, with a time stamp before, or with a checksum after."""
     for length, at in ((188, 0), (192, 4), (204, 0)):
-        if head[at:at + 1] == b'G' == head[at + length:at + length + 1]:
+        if head[at : at + 1] == b'G' == head[at + length : at + length + 1]:
             return length
     return None
 
@@ -211,17 +217,23 @@ def _ends_with_ts_packet(stream: BinaryIO, size: int) -> bool:
 def _ends_with_ps_packet(stream: BinaryIO, size: int) -> bool:
     tail = _read(stream, max(size - _TAIL, 0), size)
     codes = (code.start() for code in re.finditer(rb'\x00\x00\x01[\xb9\xbb-\xff]', tail))
-    return any(at + 4 + (0 if tail[at + 3] == 0xb9 else 2 + _number(tail[at + 4:at + 6])) == len(tail) for at in codes)
+    return any(
+        at + 4 + (0 if tail[at + 3] == 0xB9 else 2 + _number(tail[at + 4 : at + 6])) == len(tail) for at in codes
+    )
 
 
 def _ends_with_ogg_page(stream: BinaryIO, size: int) -> bool:
     """The last page says that it is the last, and holds what its table of lengths promises."""
     tail = _read(stream, max(size - _TAIL, 0), size)
-    page = tail[tail.rfind(b'OggS'):]
-    table = page[27:27 + page[26]] if len(page) > 26 else b''
+    page = tail[tail.rfind(b'OggS') :]
+    table = page[27 : 27 + page[26]] if len(page) > 26 else b''
     return bool(table) and page[5] & 4 > 0 and len(page) == 27 + len(table) + sum(table)
 
 
 _PROMISES = {'riff': _riff_size, 'mp4': _mp4_size, 'matroska': _matroska_size, 'asf': _asf_size, 'flv': _flv_size}
-_ENDS = {'flv': _ends_with_flv_tag, 'mpeg-ts': _ends_with_ts_packet, 'mpeg-ps': _ends_with_ps_packet,
-         'ogg': _ends_with_ogg_page}
+_ENDS = {
+    'flv': _ends_with_flv_tag,
+    'mpeg-ts': _ends_with_ts_packet,
+    'mpeg-ps': _ends_with_ps_packet,
+    'ogg': _ends_with_ogg_page,
+}

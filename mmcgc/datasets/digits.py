@@ -34,8 +34,13 @@ class Digits(BaseDataset):
         from sklearn.model_selection import train_test_split
 
         digits = load_digits()
-        splits = dict(zip(('train', 'test'), train_test_split(
-            np.arange(len(digits.target)), test_size=0.2, stratify=digits.target, random_state=0), strict=True))
+        splits = dict(
+            zip(
+                ('train', 'test'),
+                train_test_split(np.arange(len(digits.target)), test_size=0.2, stratify=digits.target, random_state=0),
+                strict=True,
+            )
+        )
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), from 0 to 255 instead of 16
         images = np.repeat(images[..., None], 3, axis=-1)  # (1797, 8, 8, 3)
         return [dict(img=images[i], gt_label=int(digits.target[i])) for i in splits[self.split]]

@@ -16,7 +16,8 @@ CLASSES = dict(
     n03417042='garbage truck',
     n03425413='gas pump',
     n03445777='golf ball',
-    n03888257='parachute')
+    n03888257='parachute',
+)
 REMEDY = 'make the folder with python tools/data/prepare_imagenette.py imagenette2-160.tgz --out data/imagenette'
 EXTENSIONS = ('.jpeg', '.jpg', '.png', '.webp')
 
@@ -55,6 +56,8 @@ class Imagenette(ImageNet):
         filled = {sample['gt_label'] for sample in samples}
         empty = [name for label, name in enumerate(CLASSES) if label not in filled]
         if empty:
-            raise FileNotFoundError(f'no image in {", ".join(str(folder / name) for name in empty)} '
-                                    f'({", ".join(self.extensions)}): {REMEDY}')
+            raise FileNotFoundError(
+                f'no image in {", ".join(str(folder / name) for name in empty)} '
+                f'({", ".join(self.extensions)}): {REMEDY}'
+            )
         return samples

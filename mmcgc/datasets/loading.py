@@ -71,8 +71,10 @@ def _with_decord(transform: DecordInit, sample: dict) -> dict:
         return transform(sample)
     except Exception as error:
         reason = (str(error).splitlines() or [''])[0]
-        raise ValueError(f'decord cannot open it ({reason}); OpenCVInit and OpenCVDecode, or PyAVInit and PyAVDecode, '
-                         'can if it is a video of a newer kind') from error
+        raise ValueError(
+            f'decord cannot open it ({reason}); OpenCVInit and OpenCVDecode, or PyAVInit and PyAVDecode, '
+            'can if it is a video of a newer kind'
+        ) from error
 
 
 def _with_pyav(transform: PyAVInit, sample: dict, known: int) -> tuple[dict, int]:
@@ -103,6 +105,8 @@ def _check_numbers(sample: dict) -> None:
         raise ValueError(f'its frames begin before start_index={first}: set start_index={first - 1} for this data set')
     for number in (first, first + total - 1):
         if not is_there(number):
-            raise ValueError(f'the list and start_index={first} promise {total} frames, but there is no frame {number} '
-                             f'that is named {template!r}: set start_index (of the first frame) and filename_tmpl for '
-                             'this data set as the files are, or make its list anew')
+            raise ValueError(
+                f'the list and start_index={first} promise {total} frames, but there is no frame {number} '
+                f'that is named {template!r}: set start_index (of the first frame) and filename_tmpl for '
+                'this data set as the files are, or make its list anew'
+            )

@@ -60,8 +60,14 @@ class MovingDigits(VideoDataset):
 
     METAINFO = {'classes': tuple(DIRECTIONS)}
 
-    def __init__(self, split: str = 'train', data_root: str = 'data/moving_digits', num_clips: int | None = None,
-                 seed: int = 0, **kwargs) -> None:
+    def __init__(
+        self,
+        split: str = 'train',
+        data_root: str = 'data/moving_digits',
+        num_clips: int | None = None,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
         if split not in CLIPS:
             raise ValueError(f"split must be 'train' or 'test', got {split!r}")
         self.split, self.seed = split, seed
@@ -85,8 +91,16 @@ class MovingDigits(VideoDataset):
         """(index, digit, start, direction, speed) of every clip: directions evenly, the rest at random."""
         digits = [sample['img'][..., 0] for sample in Digits(self.split)]  # (8, 8) each
         random = np.random.default_rng([self.seed, list(CLIPS).index(self.split)])
-        return [(i, digits[random.integers(len(digits))], tuple(random.integers(SIDE, size=2)),
-                 list(DIRECTIONS)[i % len(DIRECTIONS)], random.choice(SPEEDS)) for i in range(self.num_clips)]
+        return [
+            (
+                i,
+                digits[random.integers(len(digits))],
+                tuple(random.integers(SIDE, size=2)),
+                list(DIRECTIONS)[i % len(DIRECTIONS)],
+                random.choice(SPEEDS),
+            )
+            for i in range(self.num_clips)
+        ]
 
     def _make_clip(self, folder: Path, index: int, digit: np.ndarray, start: tuple, direction: str, speed: int) -> str:
         name = f'{index:05d}.mp4'

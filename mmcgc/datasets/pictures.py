@@ -27,11 +27,11 @@ def check_picture(data: bytes) -> None:
 def _has_jpeg_end(data: bytes) -> bool:
     """Whether an end marker follows the first scan; a thumbnail before it has an end of its own, in its segment."""
     at = 2
-    while data[at:at + 1] == b'\xff':
-        marker = data[at + 1:at + 2]
+    while data[at : at + 1] == b'\xff':
+        marker = data[at + 1 : at + 2]
         if marker == b'\xda':  # the scan, in which the two bytes of a marker cannot occur otherwise
             return data.find(b'\xff\xd9', at) > 0
-        at += 1 if marker == b'\xff' else 2 + int.from_bytes(data[at + 2:at + 4], 'big')
+        at += 1 if marker == b'\xff' else 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
     return False
 
 

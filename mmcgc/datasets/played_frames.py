@@ -94,7 +94,8 @@ class UprightContainer:
         for frame in self._container.decode(video=video):
             if frame.rotation:
                 frame = VideoFrame.from_ndarray(
-                    np.ascontiguousarray(np.rot90(frame.to_ndarray(format='rgb24'), round(frame.rotation / 90))))
+                    np.ascontiguousarray(np.rot90(frame.to_ndarray(format='rgb24'), round(frame.rotation / 90)))
+                )
             yield frame
 
     def seek(self, *args, **kwargs) -> None:
@@ -128,13 +129,13 @@ def count_frames(source: Source) -> int:
     Raises:
         ValueError: If OpenCV cannot decode the file, or stops before its end.
     """
-    capture, count, last = _open(source), 0, 0.
+    capture, count, last = _open(source), 0, 0.0
     while capture.grab():
         count, last = count + 1, max(last, capture.get(cv2.CAP_PROP_POS_MSEC))
     if not count:
         raise ValueError('no frame of it can be decoded')
     times, _ = _packets(source)
-    step = float(np.median(np.diff(np.sort(times)))) if count > 1 else 0.
+    step = float(np.median(np.diff(np.sort(times)))) if count > 1 else 0.0
     family, hidden = _structure(source, step / 1000)
     if family in ('mp4', 'riff') and not hidden:
         _check_header(capture.get(cv2.CAP_PROP_FRAME_COUNT), len(times))

@@ -64,8 +64,10 @@ def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
     """Yields the files of the official archive, after its checksum has been found right."""
     digest = calculate_md5(str(path))
     if digest != CIFAR10.tgz_md5:
-        raise ValueError(f'{path} is not the official archive or is incomplete: its md5 is {digest}, the published one '
-                         f'{CIFAR10.tgz_md5}. Download {CIFAR10.url} again')
+        raise ValueError(
+            f'{path} is not the official archive or is incomplete: its md5 is {digest}, the published one '
+            f'{CIFAR10.tgz_md5}. Download {CIFAR10.url} again'
+        )
     with tarfile.open(path) as archive:
         for name in track_iter_progress([*BATCH_NAMES, META_NAME]):
             yield name, archive.extractfile(f'{CIFAR10.base_folder}/{name}').read()
@@ -79,8 +81,11 @@ def _read_pieces(sources: list[Path]) -> dict[str, tuple[str, bytes]]:
             if path.suffix == '.tar':
                 try:
                     with tarfile.open(path) as archive:
-                        pieces |= {Path(member.name).name: (f'{path}:{member.name}', archive.extractfile(member).read())
-                                   for member in archive if member.isfile()}
+                        pieces |= {
+                            Path(member.name).name: (f'{path}:{member.name}', archive.extractfile(member).read())
+                            for member in archive
+                            if member.isfile()
+                        }
                 except (tarfile.TarError, EOFError) as error:
                     raise ValueError(f'{path} is truncated or is no tar: {error}') from error
             elif path.suffix in ('.webp', '.npy'):
@@ -91,9 +96,11 @@ def _read_pieces(sources: list[Path]) -> dict[str, tuple[str, bytes]]:
     missing = [name for name in ['train_labels.npy', 'test_labels.npy', *stacks] if name not in pieces]
     if missing:
         shown = ', '.join(missing[:5]) + (', ...' if len(missing) > 5 else '')
-        raise FileNotFoundError(f"{len(missing)} pieces of CIFAR-10 are missing ({shown}) in "
-                                f"{', '.join(map(str, sources))}. Give the official cifar-10-python.tar.gz, or all "
-                                'folders or tars of the pack')
+        raise FileNotFoundError(
+            f'{len(missing)} pieces of CIFAR-10 are missing ({shown}) in '
+            f'{", ".join(map(str, sources))}. Give the official cifar-10-python.tar.gz, or all '
+            'folders or tars of the pack'
+        )
     return pieces
 
 
@@ -103,7 +110,7 @@ def _from_pack(pieces: dict[str, tuple[str, bytes]]) -> Iterator[tuple[str, byte
     stacks_a_batch = PER_BATCH // PER_STACK
     for index, name in enumerate(track_iter_progress(BATCH_NAMES)):
         if name in TRAIN_NAMES:
-            split, first, labels = 'train', index * stacks_a_batch, train_labels[index * PER_BATCH:][:PER_BATCH]
+            split, first, labels = 'train', index * stacks_a_batch, train_labels[index * PER_BATCH :][:PER_BATCH]
             title = f'training batch {index + 1} of {len(TRAIN_NAMES)}'
         else:
             split, first, labels, title = 'test', 0, test_labels, 'testing batch 1 of 1'
@@ -120,7 +127,7 @@ def _labels(source: str, content: bytes, count: int) -> np.ndarray:
         labels = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f'{source} is truncated or is no numpy file: {error}') from error
-    if labels.shape != (count, ):
+    if labels.shape != (count,):
         raise ValueError(f'{source} holds labels of shape {labels.shape} instead of ({count},)')
     return labels
 

@@ -91,8 +91,10 @@ def _place(origin: str, parts: tuple[str, ...]) -> tuple[str, str, str]:
     """Split, class and file name of an image."""
     split, name, file = ('', '', *parts)[-3:]
     if split not in COUNTS or name not in CLASSES:
-        raise ValueError(f'{origin} does not lie in {{train,val}}/ and there in the folder of a class of Imagenette '
-                         f'({", ".join(CLASSES)})')
+        raise ValueError(
+            f'{origin} does not lie in {{train,val}}/ and there in the folder of a class of Imagenette '
+            f'({", ".join(CLASSES)})'
+        )
     return split, name, file
 
 
@@ -106,12 +108,14 @@ def _check_image(origin: str, content: bytes) -> None:
 def _check_counts(seen: Counter, partial: bool) -> Counter:
     empty = [f'{split}/{name}' for split in COUNTS for name in CLASSES if not seen[split, name]]
     if empty:
-        raise FileNotFoundError(f'no image in {", ".join(empty)}: give an archive or folder with both splits, or one '
-                                'source of each')
+        raise FileNotFoundError(
+            f'no image in {", ".join(empty)}: give an archive or folder with both splits, or one source of each'
+        )
     counts = Counter()
     for (split, _), count in seen.items():
         counts[split] += count
     if counts != COUNTS and not partial:
-        raise ValueError(f'{dict(counts)} images instead of {COUNTS}: the source is incomplete. Get it anew, or allow '
-                         'it (--partial)')
+        raise ValueError(
+            f'{dict(counts)} images instead of {COUNTS}: the source is incomplete. Get it anew, or allow it (--partial)'
+        )
     return counts

@@ -35,6 +35,7 @@ class Clip(NamedTuple):
         template: How its frames are named, as ``filename_tmpl`` of ``RawframeDataset``; empty for a video.
         first: The number of its first frame.
     """
+
     entry: str
     template: str = ''
     first: int = 0
@@ -43,8 +44,9 @@ class Clip(NamedTuple):
 CONFIGS_EXPECT = '{:05}.jpg', 1  # template and first frame
 
 
-def prepare_sthv1(labels: str | Path, source: str | Path, out: str | Path, kind: str = 'rawframes',
-                  skip_broken: bool = False) -> dict[str, int]:
+def prepare_sthv1(
+    labels: str | Path, source: str | Path, out: str | Path, kind: str = 'rawframes', skip_broken: bool = False
+) -> dict[str, int]:
     """Check every clip and write ``sthv1_{train,val,test}_list_{kind}.txt`` and ``label_map.txt``.
 
     Every file is read: each frame must be a whole picture that can be decoded, and each video is decoded to its end.
@@ -87,17 +89,28 @@ def prepare_sthv1(labels: str | Path, source: str | Path, out: str | Path, kind:
         part.write_text(''.join(f'{i} {reason}\n' for i, reason in broken.items()))
     if broken and not skip_broken:
         some = '; '.join(f'{i}: {reason}' for i, reason in list(broken.items())[:SHOWN])
-        raise ValueError(f'{len(broken)} of {len(found) + len(broken)} clips are missing or broken in {source} ({some}'
-                         f'{"; ..." if len(broken) > SHOWN else ""}), all of them in {report}. Unpack them again and '
-                         'run this once more, which then looks at these alone, or leave them out with --skip-broken')
+        raise ValueError(
+            f'{len(broken)} of {len(found) + len(broken)} clips are missing or broken in {source} ({some}'
+            f'{"; ..." if len(broken) > SHOWN else ""}), all of them in {report}. Unpack them again and '
+            'run this once more, which then looks at these alone, or leave them out with --skip-broken'
+        )
     options = options_file(out, kind)
     options.unlink(missing_ok=True)
-    lists = {split: [' '.join([found[i].entry, *([] if label is None else [str(label)])])
-                     for i, label in members.items() if i in found] for split, members in splits.items()}
+    lists = {
+        split: [
+            ' '.join([found[i].entry, *([] if label is None else [str(label)])])
+            for i, label in members.items()
+            if i in found
+        ]
+        for split, members in splits.items()
+    }
     files = {'label_map.txt': classes, **{f'sthv1_{split}_list_{kind}.txt': lines for split, lines in lists.items()}}
     if kind == 'rawframes' and (template, first) != CONFIGS_EXPECT:
-        files[options.name] = [f'{loader}_dataloader.dataset.{option}' for loader in ('train', 'val', 'test')
-                               for option in (f'filename_tmpl={template}', f'start_index={first}')]
+        files[options.name] = [
+            f'{loader}_dataloader.dataset.{option}'
+            for loader in ('train', 'val', 'test')
+            for option in (f'filename_tmpl={template}', f'start_index={first}')
+        ]
     write_whole_files(out, ((name, ''.join(f'{line}\n' for line in lines)) for name, lines in files.items()))
     return {split: len(lines) for split, lines in lists.items()}
 
@@ -114,10 +127,12 @@ def read_classes(path: Path) -> list[str]:
         raise ValueError(f'{path} names a class twice')
     if len(classes) == CLASSES:
         swapped = [re.sub('left|right', lambda side: {'left': 'right', 'right': 'left'}[side[0]], c) for c in classes]
-        pairs = [(i, classes.index(c)) for i, c in enumerate(swapped) if c in classes[i + 1:]]
+        pairs = [(i, classes.index(c)) for i, c in enumerate(swapped) if c in classes[i + 1 :]]
         if pairs != LEFT_RIGHT:
-            raise ValueError(f'{path} is not in the official order: left and right are swapped in the classes {pairs}, '
-                             f'expected {LEFT_RIGHT}')
+            raise ValueError(
+                f'{path} is not in the official order: left and right are swapped in the classes {pairs}, '
+                f'expected {LEFT_RIGHT}'
+            )
     return classes
 
 
@@ -207,8 +222,10 @@ def _common_names(found: dict[str, Clip], broken: dict[str, str]) -> tuple[str, 
     common = ways.most_common(1)[0][0]
     for i, clip in list(found.items()):
         if (clip.template, clip.first) != common:
-            broken[i] = (f'its frames are named {clip.template} from {clip.first} on, those of most clips {common[0]} '
-                         f'from {common[1]} on')
+            broken[i] = (
+                f'its frames are named {clip.template} from {clip.first} on, those of most clips {common[0]} '
+                f'from {common[1]} on'
+            )
             del found[i]
     return common
 

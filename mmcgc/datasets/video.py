@@ -48,16 +48,18 @@ class CheckedClips:
             parts = [line.split(getattr(self, 'delimiter', None)) for line in lines]
             odd = [not all(number.isdecimal() for number in numbers) for _, *numbers in parts]
             worst = max(range(len(lines)), key=lambda i: (odd[i], len(parts[i])))
-            raise ValueError(f'{self.ann_file} cannot be read, see line {worst + 1}, {lines[worst]!r}: expected a path '
-                             "and numbers with spaces between; for videos whose paths hold spaces, write ';' in the "
-                             "list and set delimiter=';' in the config, and rename or link such folders") from error
+            raise ValueError(
+                f'{self.ann_file} cannot be read, see line {worst + 1}, {lines[worst]!r}: expected a path '
+                "and numbers with spaces between; for videos whose paths hold spaces, write ';' in the "
+                "list and set delimiter=';' in the config, and rename or link such folders"
+            ) from error
 
     def full_init(self) -> None:
         if self._fully_initialized:
             return
         super().full_init()
         self._flags = torch.zeros(len(self), dtype=torch.bool).share_memory_()  # (N,), the clips found broken
-        self._known = torch.full((len(self), ), UNKNOWN, dtype=torch.int32).share_memory_()  # (N,), see load_step
+        self._known = torch.full((len(self),), UNKNOWN, dtype=torch.int32).share_memory_()  # (N,), see load_step
         self._left_out = 0
         if self.test_mode and self.broken == 'skip':
             self.get_subset_([i for i in range(len(self)) if self._load(i) is not None])
@@ -71,7 +73,7 @@ class CheckedClips:
 
     def prepare_data(self, idx: int):
         sample = self._load(idx)
-        for transform in self.pipeline.transforms[self._loading_steps():]:
+        for transform in self.pipeline.transforms[self._loading_steps() :]:
             if sample is None:
                 return None
             sample = transform(sample)
@@ -88,14 +90,16 @@ class CheckedClips:
         sample = self.get_data_info(idx)
         name = sample.get('filename') or sample.get('frame_dir')
         try:
-            for transform in self.pipeline.transforms[:self._loading_steps()]:
+            for transform in self.pipeline.transforms[: self._loading_steps()]:
                 sample, self._known[idx] = load_step(transform, sample, int(self._known[idx]))
                 self._check_frames(sample)
         except Exception as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             if self.broken == 'raise':
-                raise ValueError(f'cannot read the clip {name}: {reason}. Mend it or take it out of {self.ann_file}, '
-                                 "or set broken='skip' for this data set in the config") from error
+                raise ValueError(
+                    f'cannot read the clip {name}: {reason}. Mend it or take it out of {self.ann_file}, '
+                    "or set broken='skip' for this data set in the config"
+                ) from error
             self._skip(idx, name, reason)
             return None
         return sample
@@ -108,8 +112,11 @@ class CheckedClips:
     def _skip(self, idx: int, name: str, reason: str) -> None:
         self._flags[idx] = True
         total = len(self._flags)
-        print_log(f'skipped the clip {name}: {reason}; {self.skipped} of {total} clips skipped so far', 'current',
-                  logging.WARNING)
+        print_log(
+            f'skipped the clip {name}: {reason}; {self.skipped} of {total} clips skipped so far',
+            'current',
+            logging.WARNING,
+        )
         if self.skipped == total:
             raise ValueError(f'none of the {total} clips of {self.ann_file} can be read; the last, {name}: {reason}')
 

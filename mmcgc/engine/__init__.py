@@ -15,7 +15,18 @@ from .resume_batches import ResumeBatchesHook
 from .safe_checkpoint import SafeCheckpointHook
 
 __all__ = [
-    'BFloat16OptimWrapper', 'CUDAGraphHook', 'CheckpointMatchHook', 'ClipsHook', 'CostHook', 'CurvesHook',
-    'GateStatisticsHook', 'GatedTSMOptimWrapperConstructor', 'InverseSqrtLR', 'LossGuardHook', 'PositionSeedHook',
-    'ResumeBatchesHook', 'SafeCheckpointHook', 'check_clips',
+    'BFloat16OptimWrapper',
+    'CUDAGraphHook',
+    'CheckpointMatchHook',
+    'ClipsHook',
+    'CostHook',
+    'CurvesHook',
+    'GateStatisticsHook',
+    'GatedTSMOptimWrapperConstructor',
+    'InverseSqrtLR',
+    'LossGuardHook',
+    'PositionSeedHook',
+    'ResumeBatchesHook',
+    'SafeCheckpointHook',
+    'check_clips',
 ]

@@ -35,8 +35,10 @@ def enable_amp(optim_wrapper: ConfigDict) -> None:
     kind = optim_wrapper.get('type', 'OptimWrapper')
     name = kind.rpartition('.')[-1] if isinstance(kind, str) else kind.__name__
     if name not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
-        raise ValueError(f"--amp replaces an optim_wrapper of type 'OptimWrapper', but the config has {name!r}: "
-                         'drop --amp, or set up mixed precision in that wrapper')
+        raise ValueError(
+            f"--amp replaces an optim_wrapper of type 'OptimWrapper', but the config has {name!r}: "
+            'drop --amp, or set up mixed precision in that wrapper'
+        )
     if get_device() in _SCALING_DEVICES:
         optim_wrapper.type = 'AmpOptimWrapper'
         optim_wrapper.setdefault('loss_scale', 'dynamic')

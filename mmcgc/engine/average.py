@@ -38,17 +38,24 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
         weights = checkpoint.get('state_dict', checkpoint)
         check_finite(weights, str(path))
         if total and {k: v.shape for k, v in total.items()} != {k: v.shape for k, v in weights.items()}:
-            differing = sorted(k for k in {*total, *weights}
-                               if k not in total or k not in weights or total[k].shape != weights[k].shape)
-            raise ValueError(f'{path} holds other weights than {paths[0]}: {", ".join(differing[:3])} and '
-                             f'{max(0, len(differing) - 3)} more differ; average checkpoints of one model')
+            differing = sorted(
+                k
+                for k in {*total, *weights}
+                if k not in total or k not in weights or total[k].shape != weights[k].shape
+            )
+            raise ValueError(
+                f'{path} holds other weights than {paths[0]}: {", ".join(differing[:3])} and '
+                f'{max(0, len(differing) - 3)} more differ; average checkpoints of one model'
+            )
         for name, tensor in weights.items():
             if tensor.is_floating_point():
                 total[name] = total.get(name, 0) + tensor.double()
             else:
                 total[name] = tensor
-    averaged = {name: (total[name] / len(paths)).to(tensor.dtype) if tensor.is_floating_point() else tensor
-                for name, tensor in weights.items()}
+    averaged = {
+        name: (total[name] / len(paths)).to(tensor.dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in weights.items()
+    }
     meta = dict(checkpoint.get('meta', {}), averaged=[Path(path).name for path in paths])
     with whole_file(out) as part:
         torch.save(dict(meta=meta, state_dict=averaged), part)
@@ -74,13 +81,26 @@ def last_checkpoints(work_dir: str | Path, count: int) -> list[Path]:
     latest = latest_checkpoint(work_dir) if Path(work_dir, 'last_checkpoint').is_file() else None
     last = re.fullmatch(r'(iter|epoch)_(\d+)\.pth', Path(latest).name) if latest else None
     written = CheckpointRecord(work_dir).steps
-    left_out = [number for number, path in found.items() if last and number > int(last[2]) or
-                last and path.name.partition('_')[0] != last[1] or written and path.name not in written]
+    left_out = [
+        number
+        for number, path in found.items()
+        if last
+        and number > int(last[2])
+        or last
+        and path.name.partition('_')[0] != last[1]
+        or written
+        and path.name not in written
+    ]
     if left_out:
-        print_log(f'{work_dir} also holds checkpoints of another run than that of last_checkpoint, which are left out: '
-                  f'{", ".join(found[number].name for number in sorted(left_out))}', logger='current')
+        print_log(
+            f'{work_dir} also holds checkpoints of another run than that of last_checkpoint, which are left out: '
+            f'{", ".join(found[number].name for number in sorted(left_out))}',
+            logger='current',
+        )
     found = {number: path for number, path in found.items() if number not in left_out}
     if len(found) < count:
-        raise FileNotFoundError(f'{work_dir} has {len(found)} checkpoints (iter_*.pth or epoch_*.pth), fewer than '
-                                f'{count}: lower the number, or raise max_keep_ckpts of the CheckpointHook')
+        raise FileNotFoundError(
+            f'{work_dir} has {len(found)} checkpoints (iter_*.pth or epoch_*.pth), fewer than '
+            f'{count}: lower the number, or raise max_keep_ckpts of the CheckpointHook'
+        )
     return [found[number] for number in sorted(found)[-count:]]

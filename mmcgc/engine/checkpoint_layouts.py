@@ -12,7 +12,8 @@ _BLOCK = r'(?:layer\d+\.\d+\.)?'
 _RESNET = re.compile(
     rf'{_BLOCK}(?:conv\d+|downsample\.0)\.(?:weight|bias|gate\.\w+\.\w+)'
     rf'|{_BLOCK}(?:bn\d+|downsample\.1)\.(?:weight|bias|running_mean|running_var|num_batches_tracked)'
-    r'|fc\.(?:weight|bias)')
+    r'|fc\.(?:weight|bias)'
+)
 
 # The authors' name of each module of the gate.
 _AUTHORS = dict(
@@ -22,7 +23,8 @@ _AUTHORS = dict(
     channel_interacting='ci',
     interacted_norm='ci_bn',
     decode_in='gd',
-    decode_out='gd2')
+    decode_out='gd2',
+)
 
 _READ = [
     (r'^module\.', ''),  # left by (Distributed)DataParallel
@@ -81,8 +83,10 @@ def detect_layout(keys: Iterable[str]) -> str:
     keys = [key.removeprefix('module.') for key in keys]
     names = [read_key(key) for key in keys]
     if not any(map(is_resnet, names)):
-        raise ValueError(f'unknown layout: no key is one of a ResNet of {", ".join(LAYOUTS)}; the keys are '
-                         f'{", ".join(keys[:4]) or "none"}{", ..." if len(keys) > 4 else ""}')
+        raise ValueError(
+            f'unknown layout: no key is one of a ResNet of {", ".join(LAYOUTS)}; the keys are '
+            f'{", ".join(keys[:4]) or "none"}{", ..." if len(keys) > 4 else ""}'
+        )
     if any(re.search(r'\bconv\d+\.conv\.', key) for key in keys):
         return 'mmaction2'
     if any(key.startswith('backbone.') for key in keys):

@@ -41,17 +41,22 @@ class CheckpointMatchHook(Hook):
                 f'{source} does not fit {type(model).__name__}: {_some(missing)} missing, '
                 f'{_some(unexpected)} unexpected, {_some(misshaped)} of another shape. '
                 f'Use the config (and --cfg-options) that wrote it; {_ANOTHER_LAYOUT}; '
-                'to start a training from whatever fits, drop --resume and set load_from')
+                'to start a training from whatever fits, drop --resume and set load_from'
+            )
         if len(missing) + len(misshaped) == len(_tracked(model.state_dict())):
-            raise ValueError(f'nothing in {source} fits {type(model).__name__}: the model has keys such as '
-                             f'{_some(missing + misshaped)}, the checkpoint {_some(list(state))}; {_ANOTHER_LAYOUT}')
+            raise ValueError(
+                f'nothing in {source} fits {type(model).__name__}: the model has keys such as '
+                f'{_some(missing + misshaped)}, the checkpoint {_some(list(state))}; {_ANOTHER_LAYOUT}'
+            )
 
     def before_train(self, runner) -> None:
         iterations = all_gather_object(runner.iter)
         if len(set(iterations)) > 1:
-            raise ValueError(f'the ranks go on from different places, iterations {iterations}: put the work directory '
-                             'on a disk that all machines share, or copy the latest checkpoint and last_checkpoint '
-                             'from the first machine into those of the others')
+            raise ValueError(
+                f'the ranks go on from different places, iterations {iterations}: put the work directory '
+                'on a disk that all machines share, or copy the latest checkpoint and last_checkpoint '
+                'from the first machine into those of the others'
+            )
 
 
 def _differences(model: nn.Module, state: dict) -> tuple[list[str], list[str], list[str]]:

@@ -34,8 +34,10 @@ class ClipsHook(Hook):
             return
         for video in data_batch['inputs']:
             if torch.is_tensor(video) and video.dim() == 4 and len(video) % self.frames:  # (M, 3, H, W)
-                raise ValueError(f'a video comes with {len(video)} frames, but the gates read clips of '
-                                 f'num_segments={self.frames}: sample a multiple of {self.frames} frames')
+                raise ValueError(
+                    f'a video comes with {len(video)} frames, but the gates read clips of '
+                    f'num_segments={self.frames}: sample a multiple of {self.frames} frames'
+                )
 
 
 def clip_length(model: nn.Module) -> int | None:
@@ -44,16 +46,21 @@ def clip_length(model: nn.Module) -> int | None:
     Raises:
         ValueError: If gates, temporal shift, head, ... were built for clips of different lengths.
     """
-    segments = {name: module.num_segments for name, module in model.named_modules()
-                if isinstance(getattr(module, 'num_segments', None), int)}
+    segments = {
+        name: module.num_segments
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, 'num_segments', None), int)
+    }
     gated = [name for name in gated_layers(model, CGConv2d) if name in segments]
     if not gated:
         return None
     frames = segments[gated[0]]
     other = next((name for name, length in segments.items() if length != frames), None)
     if other is not None:
-        raise ValueError(f'num_segments={frames} in {gated[0]}, but {segments[other]} in {other}: give conv_cfg, '
-                         'backbone and cls_head the same (and no temporal_pool, which halves it on the way)')
+        raise ValueError(
+            f'num_segments={frames} in {gated[0]}, but {segments[other]} in {other}: give conv_cfg, '
+            'backbone and cls_head the same (and no temporal_pool, which halves it on the way)'
+        )
     return frames
 
 
@@ -76,7 +83,8 @@ def check_clips(model: nn.Module, pipeline) -> None:
             raise ValueError(
                 f'{type(transform).__name__} takes num_clips={clips} times clip_len={length} frames, but the gates '
                 f'read clips of num_segments={frames} and would mix clips, crops or videos: set num_clips={frames} '
-                'with clip_len=1, and for several views of a video twice_sample=True, ThreeCrop or TenCrop')
+                'with clip_len=1, and for several views of a video twice_sample=True, ThreeCrop or TenCrop'
+            )
 
 
 def _pipelines(dataset) -> Iterator[list]:

@@ -41,13 +41,15 @@ class Conversion:
     initialised: list[str]
 
 
-def convert_checkpoint(source: str | Path,
-                       target: str | Path,
-                       to: str | None = None,
-                       config: str | Path | None = None,
-                       preserve_function: bool = False,
-                       head: bool = True,
-                       cfg_options: dict | None = None) -> Conversion:
+def convert_checkpoint(
+    source: str | Path,
+    target: str | Path,
+    to: str | None = None,
+    config: str | Path | None = None,
+    preserve_function: bool = False,
+    head: bool = True,
+    cfg_options: dict | None = None,
+) -> Conversion:
     """Convert a checkpoint file; ``target`` is written only once everything has been converted.
 
     Only weights travel: the state of an optimiser or a scheduler means nothing in another layout.
@@ -73,7 +75,7 @@ def convert_checkpoint(source: str | Path,
     state, meta = load_state(source)
     conversion = convert_state(state, to, _build(config, cfg_options) if config else None, preserve_function, head)
     if to is None or to in OPENMMLAB:
-        classes = {key: meta[key] for key in ('dataset_meta', ) if head and key in meta}
+        classes = {key: meta[key] for key in ('dataset_meta',) if head and key in meta}
         record = dict(state_dict=conversion.state, meta=dict(classes, mmcgc_version=__version__))
     else:
         record = conversion.state
@@ -81,11 +83,13 @@ def convert_checkpoint(source: str | Path,
     return conversion
 
 
-def convert_state(state: Mapping[str, Tensor],
-                  to: str | None = None,
-                  model: nn.Module | None = None,
-                  preserve_function: bool = False,
-                  head: bool = True) -> Conversion:
+def convert_state(
+    state: Mapping[str, Tensor],
+    to: str | None = None,
+    model: nn.Module | None = None,
+    preserve_function: bool = False,
+    head: bool = True,
+) -> Conversion:
     """Rename the keys of a ResNet's state, from any layout to that of ``to``, or to those of ``model``.
 
     Args:
@@ -182,10 +186,15 @@ def _check_shapes(state: Mapping[str, Tensor], pairs: dict[str, str], model: nn.
     wrong = [(old, key) for old, key in pairs.items() if state[old].shape != expected[key].shape]
     if wrong:
         shown = [f'{old} is {tuple(state[old].shape)}, but {key} is {tuple(expected[key].shape)}' for old, key in wrong]
-        remedy = ('leave the classifier out (--no-head)' if all(read_key(old).startswith('fc.') for old, _ in wrong)
-                  else 'give the config of the network that the checkpoint comes from')
-        raise ValueError(f'{len(wrong)} shapes do not fit {type(model).__name__}: {"; ".join(shown[:3])}'
-                         f'{"; ..." if len(wrong) > 3 else ""}. Remedy: {remedy}')
+        remedy = (
+            'leave the classifier out (--no-head)'
+            if all(read_key(old).startswith('fc.') for old, _ in wrong)
+            else 'give the config of the network that the checkpoint comes from'
+        )
+        raise ValueError(
+            f'{len(wrong)} shapes do not fit {type(model).__name__}: {"; ".join(shown[:3])}'
+            f'{"; ..." if len(wrong) > 3 else ""}. Remedy: {remedy}'
+        )
 
 
 def _preserve(model: nn.Module, converted: dict[str, Tensor]) -> list[str]:
@@ -193,17 +202,23 @@ def _preserve(model: nn.Module, converted: dict[str, Tensor]) -> list[str]:
     gated = gated_layers(model, GatedConv)
     weights = [f'{name}.weight' for name in gated]
     if not gated:
-        raise ValueError('the model has no gate, so there is nothing to preserve: drop preserve_function, or give the '
-                         "config of a gated network (conv_cfg=dict(type='CGConv'))")
+        raise ValueError(
+            'the model has no gate, so there is nothing to preserve: drop preserve_function, or give the '
+            "config of a gated network (conv_cfg=dict(type='CGConv'))"
+        )
     missing = [key for key in weights if key not in converted]
     if missing:
-        raise ValueError(f'the source fills {len(weights) - len(missing)} of {len(weights)} gated convolutions, not '
-                         f'{", ".join(missing[:3])}: give a config of the same depth')
+        raise ValueError(
+            f'the source fills {len(weights) - len(missing)} of {len(weights)} gated convolutions, not '
+            f'{", ".join(missing[:3])}: give a config of the same depth'
+        )
     for name, layer in gated.items():
         if not getattr(layer.gate, 'plain_start', False):
-            raise ValueError(f'the gate of {name} does not start as the plain convolution: build it, here and in '
-                             "training, with gate=dict(init='preserve') (with the tools --cfg-options "
-                             'model.backbone.conv_cfg.gate.init=preserve), or drop preserve_function')
+            raise ValueError(
+                f'the gate of {name} does not start as the plain convolution: build it, here and in '
+                "training, with gate=dict(init='preserve') (with the tools --cfg-options "
+                'model.backbone.conv_cfg.gate.init=preserve), or drop preserve_function'
+            )
         layer.gate.reset_parameters()
     added = {key: value.clone() for key, value in model.state_dict().items() if '.gate.' in read_key(key)}
     converted.update(added)

@@ -59,7 +59,8 @@ class CostHook(Hook):
         return dict(
             cpu_seconds=self.before['cpu_seconds'] + _cpu_seconds() - self.start,
             peak_bytes=max(self.before['peak_bytes'], _peak_bytes()),
-            commits=list(dict.fromkeys([*self.before['commits'], commit])))
+            commits=list(dict.fromkeys([*self.before['commits'], commit])),
+        )
 
 
 def _cpu_seconds() -> float:

@@ -37,8 +37,10 @@ class CUDAGraphHook(Hook):
             raise ValueError(f'CUDAGraphHook takes one process, got {get_world_size()}: leave it out of custom_hooks')
         steps = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         if steps > 1:
-            raise ValueError(f'CUDAGraphHook cannot accumulate gradients, got accumulative_counts={steps}: set it to '
-                             '1, or leave the hook out of custom_hooks')
+            raise ValueError(
+                f'CUDAGraphHook cannot accumulate gradients, got accumulative_counts={steps}: set it to '
+                '1, or leave the hook out of custom_hooks'
+            )
         if not torch.cuda.is_available():
             runner.logger.info('CUDAGraphHook: there is no GPU, so the backbone runs as usual.')
             return

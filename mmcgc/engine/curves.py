@@ -51,8 +51,10 @@ class CurvesHook(Hook):
         self.rows = []
         if runner.iter > 0 and self.csv.exists():
             with self.csv.open(newline='') as file:
-                rows = [(int(row['iter']), float(row['epoch']), row['name'], float(row['value']))
-                        for row in csv.DictReader(file)]
+                rows = [
+                    (int(row['iter']), float(row['epoch']), row['name'], float(row['value']))
+                    for row in csv.DictReader(file)
+                ]
             self.rows = [row for row in rows if row[0] <= runner.iter]
 
     @master_only

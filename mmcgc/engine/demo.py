@@ -22,9 +22,16 @@ from .load_weights import class_names, load_weights
 _SHOWN_SIDE = 240  # pixels; smaller videos are enlarged for the annotation
 
 
-def classify_video(config: str, checkpoint: str, video: str, top: int = 5, labels: str | None = None,
-                   out: str | None = None, device: str | None = None,
-                   cfg_options: dict | None = None) -> list[tuple[str, float]]:
+def classify_video(
+    config: str,
+    checkpoint: str,
+    video: str,
+    top: int = 5,
+    labels: str | None = None,
+    out: str | None = None,
+    device: str | None = None,
+    cfg_options: dict | None = None,
+) -> list[tuple[str, float]]:
     """The most probable classes of a video file, as the config's test pipeline sees it.
 
     A config that reads frame folders reads the video file all the same.
@@ -137,6 +144,7 @@ def _with_text(image: np.ndarray, lines: list[str]) -> np.ndarray:
         width = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0]
         scale *= min(1, (image.shape[1] - 8) / width)
         cv2.rectangle(image, (0, i * step), (min(width + 8, image.shape[1]), (i + 1) * step), (0, 0, 0), -1)
-        cv2.putText(image, line, (4, (i + 1) * step - step // 4), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, ) * 3, 1,
-                    cv2.LINE_AA)
+        cv2.putText(
+            image, line, (4, (i + 1) * step - step // 4), cv2.FONT_HERSHEY_SIMPLEX, scale, (255,) * 3, 1, cv2.LINE_AA
+        )
     return image

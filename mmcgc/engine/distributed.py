@@ -49,8 +49,10 @@ def _rank_variables(launcher: str) -> dict[str, str]:
     names = _VARIABLES[launcher]
     missing = [name for name in names if name not in os.environ]
     if missing:
-        raise ValueError(f'--launcher {launcher}: the environment lacks {", ".join(missing)}; start through '
-                         'tools/dist_*.sh (pytorch), tools/slurm_*.sh (slurm) or mpirun (mpi)')
+        raise ValueError(
+            f'--launcher {launcher}: the environment lacks {", ".join(missing)}; start through '
+            'tools/dist_*.sh (pytorch), tools/slurm_*.sh (slurm) or mpirun (mpi)'
+        )
     return dict(zip(_VARIABLES['pytorch'], (os.environ[name] for name in names), strict=True))
 
 
@@ -69,6 +71,8 @@ def _first_host(node_list: str) -> str:
     try:
         hosts = subprocess.check_output(['scontrol', 'show', 'hostnames', node_list], text=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise ValueError(f'--launcher slurm: scontrol cannot name the hosts of {node_list!r} ({error}); '
-                         'set MASTER_ADDR to the host of rank 0') from error
+        raise ValueError(
+            f'--launcher slurm: scontrol cannot name the hosts of {node_list!r} ({error}); '
+            'set MASTER_ADDR to the host of rank 0'
+        ) from error
     return hosts.split()[0]

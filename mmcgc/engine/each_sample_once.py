@@ -42,7 +42,8 @@ class EachSampleOnceHook(Hook):
         if sorted(taken) != list(range(count)):
             raise ValueError(
                 f'of {count} samples {len(set(taken))} would be scored on {len(ranks)} ranks, some of them twice: test '
-                "with sampler=dict(type='DefaultSampler', shuffle=False) and a batch_size, without drop_last, or alone")
+                "with sampler=dict(type='DefaultSampler', shuffle=False) and a batch_size, without drop_last, or alone"
+            )
         self.expected = len(mine)
 
     def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -59,8 +60,10 @@ class EachSampleOnceHook(Hook):
                 continue
             for name, value in fields.items():
                 if name.startswith('pred') and not _finite(value):
-                    raise FloatingPointError(f'{name} of a sample in batch {batch_idx} is NaN or infinite: the model '
-                                             'is broken, or its precision too low (leave --amp out)')
+                    raise FloatingPointError(
+                        f'{name} of a sample in batch {batch_idx} is NaN or infinite: the model '
+                        'is broken, or its precision too low (leave --amp out)'
+                    )
             self._check_label(fields, loader)
         if self.expected and batch_idx == len(loader) - 1 and self.results != self.expected:
             raise ValueError(f'the model gave {self.results} results for {self.expected} samples')
@@ -72,5 +75,7 @@ class EachSampleOnceHook(Hook):
         if isinstance(label, Tensor) and isinstance(scores, Tensor) and scores.dim() == 1 and label.numel():
             if label.max() >= len(scores):
                 where = getattr(loader.dataset, 'ann_file', '') or type(loader.dataset).__name__
-                raise ValueError(f'the label {int(label.max())} of a sample of {where} is beyond the {len(scores)} '
-                                 'classes of the model: set num_classes, or mend the list')
+                raise ValueError(
+                    f'the label {int(label.max())} of a sample of {where} is beyond the {len(scores)} '
+                    'classes of the model: set num_classes, or mend the list'
+                )

@@ -88,5 +88,6 @@ class GateStatisticsHook(Hook):
             figures[name.rpartition('/')[2]].append(value)
         means = ', '.join(f'{figure} {sum(values) / len(values):.4f}' for figure, values in figures.items())
         share = self.seconds / (perf_counter() - self.start)
-        runner.logger.info(f'Gates, averaged over {len(self.latest)} layers: {means}; looking took {share:.2%} of the '
-                           'training time.')
+        runner.logger.info(
+            f'Gates, averaged over {len(self.latest)} layers: {means}; looking took {share:.2%} of the training time.'
+        )

@@ -34,8 +34,10 @@ def write_initial_weights(configs: Mapping[str, Config], seed: int, folder: str 
     files = {name: Path(folder, f'{name}.pth') for name in configs}
     for name, path in files.items():
         if not path.exists():
-            state = {key: drawn[key] if key in drawn and drawn[key].shape == value.shape else value
-                     for key, value in _initial_state(configs[name], seed).items()}
+            state = {
+                key: drawn[key] if key in drawn and drawn[key].shape == value.shape else value
+                for key, value in _initial_state(configs[name], seed).items()
+            }
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as part:
                 torch.save(dict(state_dict=state), part)

@@ -22,12 +22,14 @@ class InverseSqrtLR(LRSchedulerMixin, _ParamScheduler):
 
     def __init__(self, optimizer, warmup: int, by_epoch: bool = True, **kwargs) -> None:
         if warmup < 1 or by_epoch:
-            raise ValueError('InverseSqrtLR counts iterations: give it by_epoch=False and a warmup of at least 1, got '
-                             f'by_epoch={by_epoch}, warmup={warmup}')
+            raise ValueError(
+                'InverseSqrtLR counts iterations: give it by_epoch=False and a warmup of at least 1, got '
+                f'by_epoch={by_epoch}, warmup={warmup}'
+            )
         self.warmup = warmup
         super().__init__(optimizer, by_epoch=False, **kwargs)
 
     def _get_value(self) -> list[float]:
         step = self.last_step + 1
-        factor = min(step / self.warmup, (self.warmup / step)**0.5)
+        factor = min(step / self.warmup, (self.warmup / step) ** 0.5)
         return [base * factor for base in self.base_values]

@@ -30,10 +30,21 @@ from .stop import clean_stop
 from .vocabulary_match import VocabularyMatchHook
 
 
-def train(config: str, *, work_dir: str | None = None, resume: str | None = None, amp: bool = False,
-          no_validate: bool = False, auto_scale_lr: bool = False, no_pin_memory: bool = False,
-          no_persistent_workers: bool = False, seed: int | None = None, deterministic: bool = False,
-          cfg_options: dict | None = None, launcher: str = 'none') -> Runner:
+def train(
+    config: str,
+    *,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    amp: bool = False,
+    no_validate: bool = False,
+    auto_scale_lr: bool = False,
+    no_pin_memory: bool = False,
+    no_persistent_workers: bool = False,
+    seed: int | None = None,
+    deterministic: bool = False,
+    cfg_options: dict | None = None,
+    launcher: str = 'none',
+) -> Runner:
     """Train the model of a config file.
 
     Args:
@@ -89,10 +100,24 @@ def train(config: str, *, work_dir: str | None = None, resume: str | None = None
     return runner
 
 
-def test(config: str, checkpoint: str, *, work_dir: str | None = None, out: str | None = None, out_item: str = 'pred',
-         dump: str | None = None, amp: bool = False, tta: bool = False, show: bool = False, show_dir: str | None = None,
-         interval: int = 1, wait_time: float = 2, no_pin_memory: bool = False, cfg_options: dict | None = None,
-         launcher: str = 'none') -> dict:
+def test(
+    config: str,
+    checkpoint: str,
+    *,
+    work_dir: str | None = None,
+    out: str | None = None,
+    out_item: str = 'pred',
+    dump: str | None = None,
+    amp: bool = False,
+    tta: bool = False,
+    show: bool = False,
+    show_dir: str | None = None,
+    interval: int = 1,
+    wait_time: float = 2,
+    no_pin_memory: bool = False,
+    cfg_options: dict | None = None,
+    launcher: str = 'none',
+) -> dict:
     """Test a checkpoint with its config file.
 
     Args:
@@ -225,7 +250,7 @@ def _augment_at_test_time(cfg: Config) -> None:
         if cfg.get('default_scope') != 'mmpretrain':
             raise ValueError('--tta: the config lacks tta_model or tta_pipeline; flipping is for images only')
         cfg.setdefault('tta_model', dict(type='mmpretrain.AverageClsScoreTTA'))
-        flips = [dict(type='RandomFlip', prob=1.), dict(type='RandomFlip', prob=0.)]
+        flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
         augment = dict(type='TestTimeAug', transforms=[flips, [copy.deepcopy(pipeline[-1])]])
         cfg.setdefault('tta_pipeline', [*copy.deepcopy(pipeline[:-1]), augment])
     cfg.model = ConfigDict(cfg.tta_model, module=cfg.model)

@@ -27,8 +27,9 @@ def load_weights(model: nn.Module, checkpoint: str, config: str) -> dict:
     try:
         loaded = load_checkpoint(model, checkpoint, map_location='cpu', strict=True, logger='silent')
     except RuntimeError as error:
-        raise ValueError(f'{checkpoint} does not fit the model of {config}; use the config that wrote it. '
-                         f'{error}') from error
+        raise ValueError(
+            f'{checkpoint} does not fit the model of {config}; use the config that wrote it. {error}'
+        ) from error
     check_finite(model.state_dict(), checkpoint)
     return loaded.get('meta', {})
 
@@ -47,8 +48,10 @@ def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
             wrong = tensor[~tensor.isfinite()]
             if not (wrong.isneginf().all() and not tensor[tensor.isfinite()].any()):
-                raise ValueError(f'{source}: {name} is not finite: {len(wrong)} of its {tensor.numel()} values are NaN '
-                                 'or infinite; take a checkpoint from before the training broke')
+                raise ValueError(
+                    f'{source}: {name} is not finite: {len(wrong)} of its {tensor.numel()} values are NaN '
+                    'or infinite; take a checkpoint from before the training broke'
+                )
 
 
 def class_names(dataset: dict, meta: dict) -> tuple[str, ...]:

@@ -49,7 +49,8 @@ class LossGuardHook(Hook):
                 raise FloatingPointError(
                     f'the loss is {loss.detach().sum().item()} in iteration {runner.iter + 1} (epoch '
                     f'{runner.epoch + 1}): {reason}. No weight was changed by this step. Lower the learning rate, clip '
-                    'the gradients (optim_wrapper.clip_grad), or look at the data, and resume from the last checkpoint')
+                    'the gradients (optim_wrapper.clip_grad), or look at the data, and resume from the last checkpoint'
+                )
         update_params(loss, *args, **kwargs)
 
 

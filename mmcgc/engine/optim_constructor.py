@@ -34,5 +34,7 @@ class GatedTSMOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 grouped.add(id(conv.bias))
         left = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in grouped]
         if left:
-            raise ValueError(f"TSM's rules give no learning rate to {', '.join(left)}: freeze these parameters, or "
-                             'drop optim_wrapper.constructor')
+            raise ValueError(
+                f"TSM's rules give no learning rate to {', '.join(left)}: freeze these parameters, or "
+                'drop optim_wrapper.constructor'
+            )

@@ -23,8 +23,10 @@ class ResumeBatchesHook(Hook):
     def before_train(self, runner: Runner) -> None:
         loop = runner.train_loop
         if not isinstance(loop, IterBasedTrainLoop) or not hasattr(loop.dataloader.batch_sampler, 'skip'):
-            raise TypeError('ResumeBatchesHook goes with an IterBasedTrainLoop (train_cfg with by_epoch=False) and '
-                            "batch_sampler=dict(type='mmcgc.TokenBatchSampler')")
+            raise TypeError(
+                'ResumeBatchesHook goes with an IterBasedTrainLoop (train_cfg with by_epoch=False) and '
+                "batch_sampler=dict(type='mmcgc.TokenBatchSampler')"
+            )
         # The loop asks for runner.iter batches to throw them away; those are not loaded.
         loop.dataloader_iterator = chain(repeat(None, runner.iter), _batches(loop.dataloader, runner.iter))
 

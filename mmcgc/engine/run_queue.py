@@ -51,8 +51,13 @@ class Training:
         return int(number[1]) / self.length if number else 0.0
 
 
-def run_queue(trainings: Sequence[Training], jobs: int, report: Callable[[str], None] = print,
-              poll_seconds: float = 1.0, minutes: float | None = None) -> None:
+def run_queue(
+    trainings: Sequence[Training],
+    jobs: int,
+    report: Callable[[str], None] = print,
+    poll_seconds: float = 1.0,
+    minutes: float | None = None,
+) -> None:
     """Run to their end those trainings that are not finished, in their order, ``jobs`` at a time, one thread each.
 
     A training holds a lock in its work directory as long as it lives.  So what a killed queue has left running is
@@ -81,7 +86,7 @@ def run_queue(trainings: Sequence[Training], jobs: int, report: Callable[[str], 
                         failed[training] = process.returncode
             running = [training for training in trainings if _is_running(training)]
             waiting = [t for t in trainings if not (t.finished or t in running or t in children or t in failed)]
-            for training in waiting[:max(0, jobs - len(running))]:
+            for training in waiting[: max(0, jobs - len(running))]:
                 process = _start(training)
                 if process is not None:
                     children[training] = process
@@ -101,8 +106,10 @@ def run_queue(trainings: Sequence[Training], jobs: int, report: Callable[[str], 
         signal.signal(signal.SIGTERM, before)
     if failed:
         ends = '; '.join(f'{t.work_dir / LOG} (status {code}): {_last_line(t)}' for t, code in failed.items())
-        raise RuntimeError(f'{len(failed)} of {len(trainings)} trainings failed; given again, the same command goes on '
-                           f'from where they are. {ends}')
+        raise RuntimeError(
+            f'{len(failed)} of {len(trainings)} trainings failed; given again, the same command goes on '
+            f'from where they are. {ends}'
+        )
 
 
 def _is_running(training: Training) -> bool:
@@ -132,8 +139,15 @@ def _start(training: Training) -> subprocess.Popen | None:
     with lock, open(training.work_dir / LOG, 'a') as log:
         if training.finished:
             return None
-        return subprocess.Popen([*training.command], stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                env={**os.environ, **ONE_THREAD}, pass_fds=[lock.fileno()], start_new_session=True)
+        return subprocess.Popen(
+            [*training.command],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **ONE_THREAD},
+            pass_fds=[lock.fileno()],
+            start_new_session=True,
+        )
 
 
 def _last_line(training: Training) -> str:
@@ -161,8 +175,10 @@ class _Clock:
         gained, left = done - self.done_before, len(self.trainings) - done
         seconds = left / gained * (self.told - self.start) if gained > 0 else None
         rest = 'time left unknown' if seconds is None else f'about {_duration(seconds)} left'
-        self.report(f'{state[0]} of {len(self.trainings)} trainings finished, {running} running, '
-                    f'{done / len(self.trainings):.0%} done, {rest}')
+        self.report(
+            f'{state[0]} of {len(self.trainings)} trainings finished, {running} running, '
+            f'{done / len(self.trainings):.0%} done, {rest}'
+        )
 
 
 def _duration(seconds: float) -> str:

@@ -139,8 +139,10 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     if name:
         found = [path for path in (Path(name), work_dir / Path(name).name) if path.exists()]
         if not found:
-            raise FileNotFoundError(f'{note} names {name}, which is gone: name a checkpoint, --resume CHECKPOINT, or '
-                                    'delete that note to start anew')
+            raise FileNotFoundError(
+                f'{note} names {name}, which is gone: name a checkpoint, --resume CHECKPOINT, or '
+                'delete that note to start anew'
+            )
         return str(found[0])
     whole = [path for kind in ('epoch', 'iter') for path in work_dir.glob(f'{kind}_*.pth')]
     return str(max(whole, key=lambda path: path.stat().st_mtime)) if whole else None

@@ -71,14 +71,19 @@ def clean_stop(runner: Runner) -> Iterator[None]:
         if error.errno not in _FULL:
             raise
         file, free = error.filename or 'a file', shutil.disk_usage(runner.work_dir).free / 1e6
-        raise OSError(error.errno, f'{error.strerror}, writing {file}; {free:.1f} MB are free for {runner.work_dir}. '
-                                   f'{_left(runner)} once there is room') from error
+        raise OSError(
+            error.errno,
+            f'{error.strerror}, writing {file}; {free:.1f} MB are free for {runner.work_dir}. '
+            f'{_left(runner)} once there is room',
+        ) from error
     except BaseException:
         if not received:
             raise
         if get_rank() == 0:
-            runner.logger.warning(f'Stopped by {signal.Signals(received[0]).name} in iteration {runner.iter + 1} '
-                                  f'(epoch {runner.epoch + 1}). {_left(runner)}')
+            runner.logger.warning(
+                f'Stopped by {signal.Signals(received[0]).name} in iteration {runner.iter + 1} '
+                f'(epoch {runner.epoch + 1}). {_left(runner)}'
+            )
         raise SystemExit(128 + received[0]) from None
     finally:
         if not received:  # else a loader may go later, with the frames that the exception holds

@@ -43,8 +43,16 @@ class Translator:
             the config or the device is of no use.
     """
 
-    def __init__(self, config: str, checkpoint: str, device: str | None = None, max_length: int = 1024,
-                 max_tokens: int = 4000, buffer: int = 2000, search: dict | None = None) -> None:
+    def __init__(
+        self,
+        config: str,
+        checkpoint: str,
+        device: str | None = None,
+        max_length: int = 1024,
+        max_tokens: int = 4000,
+        buffer: int = 2000,
+        search: dict | None = None,
+    ) -> None:
         if min(max_length, max_tokens, buffer) < 1:
             raise ValueError(f'max_length={max_length}, max_tokens={max_tokens}, buffer={buffer} must be positive')
         cfg = load_config(config, None, None, 'none')
@@ -79,17 +87,25 @@ class Translator:
 
     def report(self) -> str:
         """One line on what was translated and what was out of the ordinary."""
-        unusual = dict(empty='empty', cut=f'cut to {self.max_length} tokens', foreign='of mostly unknown words',
-                       segmented='in pieces of words already')
+        unusual = dict(
+            empty='empty',
+            cut=f'cut to {self.max_length} tokens',
+            foreign='of mostly unknown words',
+            segmented='in pieces of words already',
+        )
         noted = [f'{self.counts[kind]} {what}' for kind, what in unusual.items() if self.counts[kind]]
         return f'{self.counts["lines"]} lines translated' + (f', of which {", ".join(noted)}' if noted else '')
 
     def _encode(self, line: str) -> list[int]:
         ids = self.corpus.source_vocabulary.encode(self.corpus.encode(line))
-        found = dict(empty=not ids, cut=len(ids) > self.max_length, foreign=2 * ids.count(UNK) > len(ids),
-                     segmented=is_segmented(line))
+        found = dict(
+            empty=not ids,
+            cut=len(ids) > self.max_length,
+            foreign=2 * ids.count(UNK) > len(ids),
+            segmented=is_segmented(line),
+        )
         self.counts.update(['lines', *(kind for kind, is_so in found.items() if is_so)])
-        return ids[:self.max_length]
+        return ids[: self.max_length]
 
     def _batches(self, sources: list[list[int]]) -> Iterator[list[int]]:
         """Numbers of the lines that are not empty, in batches of like length."""

@@ -27,14 +27,19 @@ def check_fingerprints(meta, corpus: dict[str, str], source: str) -> None:
     for key in ('dataset_meta', 'fingerprints'):
         saved = saved.get(key) if isinstance(saved, dict) else None
     if not isinstance(saved, dict):
-        print_log(f'{source} does not say with which vocabularies it was trained: make sure that the corpus is the '
-                  'same', 'current', logging.WARNING)
+        print_log(
+            f'{source} does not say with which vocabularies it was trained: make sure that the corpus is the same',
+            'current',
+            logging.WARNING,
+        )
         return
     differing = sorted(str(part).replace('_', ' ') for part in {*saved, *corpus} if saved.get(part) != corpus.get(part))
     if differing:
-        raise ValueError(f'{source} was trained on another corpus (differing in {", ".join(differing)}): its numbers '
-                         'stand for other tokens, and what it writes would mean nothing. Use the corpus that it was '
-                         'trained on, or prepare it again with the same options')
+        raise ValueError(
+            f'{source} was trained on another corpus (differing in {", ".join(differing)}): its numbers '
+            'stand for other tokens, and what it writes would mean nothing. Use the corpus that it was '
+            'trained on, or prepare it again with the same options'
+        )
 
 
 class VocabularyMatchHook(Hook):
@@ -57,14 +62,17 @@ class VocabularyMatchHook(Hook):
             except ValueError as error:
                 if self.exact:
                     raise
-                print_log(f'{error}. The training goes on, since it may learn the new vocabulary', 'current',
-                          logging.WARNING)
+                print_log(
+                    f'{error}. The training goes on, since it may learn the new vocabulary', 'current', logging.WARNING
+                )
 
     def before_train(self, runner: Runner) -> None:
         corpora = _corpora(runner)
         if any(corpus != corpora[0] for corpus in corpora):
-            raise ValueError('the training and the validation data have different vocabularies or merges: name one '
-                             'corpus in train_dataloader and val_dataloader')
+            raise ValueError(
+                'the training and the validation data have different vocabularies or merges: name one '
+                'corpus in train_dataloader and val_dataloader'
+            )
 
 
 def _corpora(runner: Runner) -> list[dict[str, str]]:

@@ -37,7 +37,9 @@ class BLEU(TranslationMetric):
             metrics['signature'] = str(bleu.get_signature())
             if self.corpus.settings.get('reference') == 'detokenised':
                 metrics['signature'] += ' (references detokenised from tokens)'
-        print_log(f'tokenised lower-cased BLEU {metrics["tokenised_lc"]:.2f}; detokenised BLEU '
-                  f'{metrics.get("detokenised", float("nan")):.2f}, {metrics.get("signature", "no references")}',
-                  'current')
+        print_log(
+            f'tokenised lower-cased BLEU {metrics["tokenised_lc"]:.2f}; detokenised BLEU '
+            f'{metrics.get("detokenised", float("nan")):.2f}, {metrics.get("signature", "no references")}',
+            'current',
+        )
         return metrics

@@ -17,9 +17,15 @@ class TranslationMetric(BaseMetric):
         corpus = self.corpus
         for sample in data_samples:
             tokens = corpus.target_vocabulary.decode(sample['tokens'].tolist())
-            self.results.append(dict(
-                index=sample['index'], tokens=corpus.join(tokens), text=corpus.decode(tokens),
-                reference_tokens=sample['reference_tokens'], reference=sample['reference']))
+            self.results.append(
+                dict(
+                    index=sample['index'],
+                    tokens=corpus.join(tokens),
+                    text=corpus.decode(tokens),
+                    reference_tokens=sample['reference_tokens'],
+                    reference=sample['reference'],
+                )
+            )
 
     @property
     def corpus(self):

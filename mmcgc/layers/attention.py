@@ -35,7 +35,8 @@ class BAM(nn.Module):
         super().__init__()
         mid = _squeezed(in_channels, ratio)
         self.channel = nn.Sequential(
-            nn.Linear(in_channels, mid), nn.BatchNorm1d(mid), nn.ReLU(inplace=True), nn.Linear(mid, in_channels))
+            nn.Linear(in_channels, mid), nn.BatchNorm1d(mid), nn.ReLU(inplace=True), nn.Linear(mid, in_channels)
+        )
         convs = [nn.Conv2d(in_channels, mid, 1)]
         convs += [nn.Conv2d(mid, mid, 3, padding=dilation, dilation=dilation) for _ in range(2)]
         hidden = [layer for conv in convs for layer in (conv, nn.BatchNorm2d(mid), nn.ReLU(inplace=True))]
@@ -71,7 +72,8 @@ class CBAM(nn.Module):
             raise ValueError(f'kernel_size={kernel_size} must be odd, to keep the size of the map')
         self.channel = nn.Sequential(nn.Linear(in_channels, mid), nn.ReLU(inplace=True), nn.Linear(mid, in_channels))
         self.spatial = nn.Sequential(
-            nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False), nn.BatchNorm2d(1))
+            nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False), nn.BatchNorm2d(1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         channel = self.channel(x.mean((2, 3))) + self.channel(x.amax((2, 3)))  # (B, C)

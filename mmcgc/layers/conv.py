@@ -67,8 +67,10 @@ class GatedConv(Gated):
         if isinstance(input, torch.fx.Proxy):
             path = input.tracer.path_of_module(self)
             if not path:
-                raise TypeError(f'torch.fx traces networks that hold a {type(self).__name__}, not the layer by itself; '
-                                'put it into an nn.Sequential')
+                raise TypeError(
+                    f'torch.fx traces networks that hold a {type(self).__name__}, not the layer by itself; '
+                    'put it into an nn.Sequential'
+                )
             return input.tracer.create_proxy('call_module', path, (input,), {})
         return super().forward(input)
 

@@ -18,7 +18,7 @@ class ZeroPadShortcut(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x[:, :, ::self.stride, ::self.stride]  # (B, C, ceil(H / stride), ceil(W / stride))
+        x = x[:, :, :: self.stride, :: self.stride]  # (B, C, ceil(H / stride), ceil(W / stride))
         return F.pad(x, (0, 0, 0, 0, 0, self.extra_channels))  # (B, O, ceil(H / stride), ceil(W / stride))
 
 
@@ -42,19 +42,21 @@ class CIFARResNet(ResNet_CIFAR):
         ValueError: If ``depth`` is not 6n+2 with n >= 1, or ``shortcut`` is neither ``'A'`` nor ``'B'``.
     """
 
-    def __init__(self,
-                 depth: int,
-                 shortcut: str = 'B',
-                 stem_channels: int = 16,
-                 base_channels: int = 16,
-                 out_indices: tuple = (2, ),
-                 zero_init_residual: bool = False,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        depth: int,
+        shortcut: str = 'B',
+        stem_channels: int = 16,
+        base_channels: int = 16,
+        out_indices: tuple = (2,),
+        zero_init_residual: bool = False,
+        **kwargs,
+    ) -> None:
         if not isinstance(depth, int) or depth < 8 or depth % 6 != 2:
             raise ValueError(f'CIFARResNet has 6n+2 layers (8, 14, 20, 32, 44, 56, 110, ...), got depth={depth!r}')
         if shortcut not in ('A', 'B'):
             raise ValueError(f"shortcut must be 'A' (zero padding) or 'B' (projection), got {shortcut!r}")
-        self.arch_settings = {depth: (BasicBlock, (depth // 6, ) * 3)}
+        self.arch_settings = {depth: (BasicBlock, (depth // 6,) * 3)}
         self.shortcut = shortcut
         super().__init__(
             depth,
@@ -65,7 +67,8 @@ class CIFARResNet(ResNet_CIFAR):
             dilations=(1, 1, 1),
             out_indices=out_indices,
             zero_init_residual=zero_init_residual,
-            **kwargs)
+            **kwargs,
+        )
 
     def make_res_layer(self, **kwargs) -> nn.Sequential:
         layer = super().make_res_layer(**kwargs)

@@ -65,12 +65,14 @@ class ResNetP3DA(ResNet3d):
 
     arch_settings = {depth: (P3DBottleneck, ResNet3d.arch_settings[depth][1]) for depth in (50, 101, 152)}
 
-    def __init__(self,
-                 depth: int = 50,
-                 conv_cfg: dict | None = None,
-                 temporal_conv_cfg: dict | None = None,
-                 num_stages: int = 4,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        depth: int = 50,
+        conv_cfg: dict | None = None,
+        temporal_conv_cfg: dict | None = None,
+        num_stages: int = 4,
+        **kwargs,
+    ) -> None:
         if depth not in self.arch_settings:
             raise ValueError(f'ResNetP3DA has 50, 101 or 152 layers, those with bottlenecks, got depth={depth!r}')
         self.temporal_conv_cfg = temporal_conv_cfg or dict(type='Conv3d')
@@ -83,7 +85,8 @@ class ResNetP3DA(ResNet3d):
             conv1_kernel=(1, 7, 7),
             inflate=tuple(tuple(i % 2 for i in range(n)) for n in blocks),
             with_pool2=False,
-            **kwargs)
+            **kwargs,
+        )
 
     def _make_stem_layer(self) -> None:
         super()._make_stem_layer()

@@ -34,8 +34,8 @@ def light_conv(x: Tensor, weight: Tensor, padding: tuple[int, int] = (0, 0)) -> 
     shapes = {2: (heads, size), 3: (x.shape[0], heads, size), 4: (x.shape[0], steps, heads, size)}
     if x.dim() != 3 or tuple(weight.shape) != shapes.get(weight.dim()) or x.shape[2] % heads or steps < 1:
         raise ValueError(
-            f'light_conv takes x (B, T, C) and weight (H, k), (B, H, k) or (B, T\', H, k), with H dividing C and '
-            f'T\' = T + {sum(padding)} - k + 1 positive; got {tuple(x.shape)} and {tuple(weight.shape)}'
+            f"light_conv takes x (B, T, C) and weight (H, k), (B, H, k) or (B, T', H, k), with H dividing C and "
+            f"T' = T + {sum(padding)} - k + 1 positive; got {tuple(x.shape)} and {tuple(weight.shape)}"
         )
     kernels = weight.transpose(1, 2) if weight.dim() == 4 else weight.unsqueeze(-2)  # ([B], H, T' or 1, k)
     kernels = kernels.expand(*kernels.shape[:-2], steps, size)  # ([B], H, T', k)

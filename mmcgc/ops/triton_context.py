@@ -52,8 +52,9 @@ def can_run(context: Tensor, linears: Sequence[nn.Module], norms: Sequence[nn.Mo
     return no_device(context.device.type, context.device.index, torch.float32)
 
 
-def run(context: Tensor, linears: Sequence[nn.Linear], norms: Sequence[nn.BatchNorm1d], groups: int
-        ) -> tuple[Tensor, Tensor]:
+def run(
+    context: Tensor, linears: Sequence[nn.Linear], norms: Sequence[nn.BatchNorm1d], groups: int
+) -> tuple[Tensor, Tensor]:
     """What the modules compute, in float32; in training the running statistics follow.
 
     Args:
@@ -90,8 +91,9 @@ class _Sizes:
         self.parts = (self.latent * self.pooled, outputs * inputs, *[self.decoded * self.latent] * 2)
 
 
-def _infer(context: Tensor, weights: Sequence[Tensor], norms: Sequence[nn.BatchNorm1d], groups: int
-           ) -> tuple[Tensor, Tensor]:
+def _infer(
+    context: Tensor, weights: Sequence[Tensor], norms: Sequence[nn.BatchNorm1d], groups: int
+) -> tuple[Tensor, Tensor]:
     from . import triton_context_kernels as kernels
 
     encoding, interacting, decode_in, decode_out = weights
@@ -121,17 +123,46 @@ class _Context(torch.autograd.Function):
         gate_in, gate_out = empty(n, sizes.decoded, c), empty(n, sizes.decoded, o)
         running = [(m.running_mean, m.running_var, m.num_batches_tracked, m.eps, m.momentum) for m in norms]
         kernels.encode[sizes.grid](
-            context, encoding, latent, statistics, *context.stride(), n, **sizes.inputs, **sizes.encode, **sizes.hidden)
+            context, encoding, latent, statistics, *context.stride(), n, **sizes.inputs, **sizes.encode, **sizes.hidden
+        )
         kernels.interact[sizes.grid](
-            latent, statistics, saved, *affine[:2], *running[0], *affine[2:4], *running[1], decode_in, interacting,
-            gate_in, mixed, mixed_statistics, n, **sizes.inputs, **sizes.mixed, **sizes.hidden, **sizes.decode,
-            **sizes.join)
+            latent,
+            statistics,
+            saved,
+            *affine[:2],
+            *running[0],
+            *affine[2:4],
+            *running[1],
+            decode_in,
+            interacting,
+            gate_in,
+            mixed,
+            mixed_statistics,
+            n,
+            **sizes.inputs,
+            **sizes.mixed,
+            **sizes.hidden,
+            **sizes.decode,
+            **sizes.join,
+        )
         kernels.decode[sizes.grid](
-            mixed, mixed_statistics, mixed_saved, *affine[4:], *running[2], decode_out, gate_out, n,
-            **sizes.mixed, **sizes.hidden, **sizes.decode, **sizes.join)
+            mixed,
+            mixed_statistics,
+            mixed_saved,
+            *affine[4:],
+            *running[2],
+            decode_out,
+            gate_out,
+            n,
+            **sizes.mixed,
+            **sizes.hidden,
+            **sizes.decode,
+            **sizes.join,
+        )
         ctx.sizes, ctx.eps = sizes, [m.eps for m in norms]
         ctx.save_for_backward(
-            context, encoding, interacting, decode_in, decode_out, *affine, latent, saved, mixed, mixed_saved)
+            context, encoding, interacting, decode_in, decode_out, *affine, latent, saved, mixed, mixed_saved
+        )
         return gate_in, gate_out
 
     @staticmethod
@@ -139,7 +170,8 @@ class _Context(torch.autograd.Function):
         from . import triton_context_kernels as kernels
 
         context, encoding, interacting, decode_in, decode_out, *affine, latent, saved, mixed, mixed_saved = (
-            ctx.saved_tensors)
+            ctx.saved_tensors
+        )
         if differentiated(grad_in):
             inputs = context, encoding, interacting, decode_in, decode_out, *affine
             _, gradients = torch.func.vjp(functools.partial(_formula, ctx.sizes.groups, ctx.eps), *inputs)
@@ -154,17 +186,79 @@ class _Context(torch.autograd.Function):
         grad_context = torch.empty(n, sizes.pooled, c, dtype=context.dtype, device=context.device)
         with torch.cuda.device_of(context):
             kernels.decode_grad[sizes.grid](
-                grad_out, mixed, mixed_saved, mixed_scale, mixed_shift, mixed_eps, decode_out, mixed_grad, mixed_sums,
-                parts, *_strides(grad_out), n, at_decode_out, part_size, **sizes.mixed, **sizes.hidden, **sizes.decode)
+                grad_out,
+                mixed,
+                mixed_saved,
+                mixed_scale,
+                mixed_shift,
+                mixed_eps,
+                decode_out,
+                mixed_grad,
+                mixed_sums,
+                parts,
+                *_strides(grad_out),
+                n,
+                at_decode_out,
+                part_size,
+                **sizes.mixed,
+                **sizes.hidden,
+                **sizes.decode,
+            )
             kernels.interact_grad[sizes.grid](
-                grad_in, latent, saved, scale_in, shift_in, eps_in, scale, shift, eps, decode_in, interacting,
-                mixed, mixed_saved, mixed_scale, mixed_eps, mixed_grad, mixed_sums, mixed_affine, latent_grad, sums,
-                parts, *_strides(grad_in), n, at_decode, at_interact, part_size,
-                **sizes.inputs, **sizes.mixed, **sizes.hidden, **sizes.decode, **sizes.join)
+                grad_in,
+                latent,
+                saved,
+                scale_in,
+                shift_in,
+                eps_in,
+                scale,
+                shift,
+                eps,
+                decode_in,
+                interacting,
+                mixed,
+                mixed_saved,
+                mixed_scale,
+                mixed_eps,
+                mixed_grad,
+                mixed_sums,
+                mixed_affine,
+                latent_grad,
+                sums,
+                parts,
+                *_strides(grad_in),
+                n,
+                at_decode,
+                at_interact,
+                part_size,
+                **sizes.inputs,
+                **sizes.mixed,
+                **sizes.hidden,
+                **sizes.decode,
+                **sizes.join,
+            )
             kernels.encode_grad[sizes.grid](
-                context, latent, saved, scale_in, eps_in, scale, eps, encoding, latent_grad, sums, latent_affine,
-                grad_context, parts, *context.stride(), n, part_size,
-                **sizes.inputs, **sizes.encode, **sizes.hidden, **sizes.join)
+                context,
+                latent,
+                saved,
+                scale_in,
+                eps_in,
+                scale,
+                eps,
+                encoding,
+                latent_grad,
+                sums,
+                latent_affine,
+                grad_context,
+                parts,
+                *context.stride(),
+                n,
+                part_size,
+                **sizes.inputs,
+                **sizes.encode,
+                **sizes.hidden,
+                **sizes.join,
+            )
         linears = (encoding, interacting, decode_in, decode_out)
         grads = [t.view_as(w) for t, w in zip(parts.sum(0).split(sizes.parts), linears, strict=True)]
         return (None, None, grad_context.transpose(1, 2), *grads, *latent_affine[2:], *latent_affine[:2], *mixed_affine)

@@ -77,14 +77,18 @@ def pool_grad(
     s, c, p = tl.program_id(1) * BX + tl.arange(0, BX), tl.program_id(2) * BC + tl.arange(0, BC), tl.arange(0, BP)
     h, w, i, j = s // width, s % width, p // PW, p % PW
     mask_p = p < PH * PW
-    grads = tl.load(grad + sample * stride_gb + p[:, None] * stride_gp + c[None, :] * stride_gc,
-                    mask_p[:, None] & (c < C)[None, :], 0).to(tl.float32)  # (BP, BC)
+    grads = tl.load(
+        grad + sample * stride_gb + p[:, None] * stride_gp + c[None, :] * stride_gc,
+        mask_p[:, None] & (c < C)[None, :],
+        0,
+    ).to(tl.float32)  # (BP, BC)
     grads /= tl.where(mask_p, _length(i, height, PH) * _length(j, width, PW), 1)[:, None]
     window = _window(h[:, None], i[None, :], height, PH) & _window(w[:, None], j[None, :], width, PW)  # (BX, BP)
     values = _product(window.to(tl.float32), grads)
     at = (h * stride_h + w * stride_w)[:, None] + (c * stride_c)[None, :]
-    tl.store(out + sample * stride_b + at, values.to(out.dtype.element_ty),
-             (s < height * width)[:, None] & (c < C)[None, :])
+    tl.store(
+        out + sample * stride_b + at, values.to(out.dtype.element_ty), (s < height * width)[:, None] & (c < C)[None, :]
+    )
 
 
 @triton.jit
@@ -339,8 +343,9 @@ def infer(
     normal = (z - tl.load(mean_out + c, mask_c, 0)[None, :]) * tl.rsqrt(tl.load(var_out + c, mask_c, 0) + eps)[None, :]
     kept = tl.maximum(_scaled(normal, scale, shift, c, mask_c, mask_d), 0)
     m = _product(kept, _matrix(interacting, i, j, GC, GO, 1, GC))  # (BD, BO)
-    m = (m - tl.load(mixed_mean + o, mask_o, 0)[None, :]) * tl.rsqrt(
-        tl.load(mixed_var + o, mask_o, 0) + mixed_eps)[None, :]
+    m = (m - tl.load(mixed_mean + o, mask_o, 0)[None, :]) * tl.rsqrt(tl.load(mixed_var + o, mask_o, 0) + mixed_eps)[
+        None, :
+    ]
     kept = tl.maximum(_scaled(m, mixed_scale, mixed_shift, o, mask_o, mask_d), 0)
     g = _product(_matrix(decode_out, n, d, N, D, D, 1), kept)  # (BN, BO)
     _put(gate_out + sample * N * OUT + group * GO, g, n, j, N, GO, OUT)

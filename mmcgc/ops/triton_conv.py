@@ -182,7 +182,8 @@ def _factors(gate_in: Tensor | None, gate_out: Tensor | None, kernel: Tensor) ->
     given = gate_out if gate_in is None else gate_in
     flags = torch.empty(len(given), sum(blocks), dtype=torch.int32, device=given.device)
     triton_kernels.gate_factors[(flags.numel(),)](
-        *arguments, *factors, flags, C=inputs, N=outputs, T=taps, BLOCKS=blocks[0], F=sum(blocks), BLOCK=block)
+        *arguments, *factors, flags, C=inputs, N=outputs, T=taps, BLOCKS=blocks[0], F=sum(blocks), BLOCK=block
+    )
     return [*factors, flags]
 
 

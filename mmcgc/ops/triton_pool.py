@@ -62,7 +62,8 @@ def context_pool(x: Tensor, targets: Sequence[int]) -> Tensor:
     channels = min(_CHANNELS, block(c))
     with torch.cuda.device_of(x):
         kernels.pool[(b * high, -(-c // channels))](
-            x, pooled, *x.stride(), height, width, C=c, PH=high, PW=wide, BW=block(wide), BX=_PIXELS, BC=channels)
+            x, pooled, *x.stride(), height, width, C=c, PH=high, PW=wide, BW=block(wide), BX=_PIXELS, BC=channels
+        )
     return pooled
 
 
@@ -78,8 +79,19 @@ def context_pool_backward(grad: Tensor, x: Tensor, targets: Sequence[int]) -> Te
     pixels = _PIXELS * 16 // target
     with torch.cuda.device_of(x):
         kernels.pool_grad[(b, -(-height * width // pixels), -(-c // channels))](
-            grad, out, *grad.transpose(1, 2).stride(), *out.stride(), height, width, C=c, PH=high, PW=wide, BP=target,
-            BX=pixels, BC=channels)
+            grad,
+            out,
+            *grad.transpose(1, 2).stride(),
+            *out.stride(),
+            height,
+            width,
+            C=c,
+            PH=high,
+            PW=wide,
+            BP=target,
+            BX=pixels,
+            BC=channels,
+        )
     return out
 
 

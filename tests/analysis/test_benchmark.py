@@ -27,10 +27,16 @@ DIGITS = str(ROOT / 'configs/quickstart/cgc-resnet20_1xb32-10e_digits.py')
 
 
 @pytest.mark.parametrize('rival', ['unfold', 'batch_as_groups'])
-@pytest.mark.parametrize('axes, kernel, stride, padding, dilation, groups', [
-    (2, (3, 3), 1, 1, 1, 1), (2, (3, 2), (2, 1), (0, 1), (1, 2), 1), (2, (3, 3), 1, 1, 1, 2), (1, (3,), 2, 1, 1, 1),
-    (3, (3, 1, 1), 1, (1, 0, 0), 1, 1),
-])
+@pytest.mark.parametrize(
+    'axes, kernel, stride, padding, dilation, groups',
+    [
+        (2, (3, 3), 1, 1, 1, 1),
+        (2, (3, 2), (2, 1), (0, 1), (1, 2), 1),
+        (2, (3, 3), 1, 1, 1, 2),
+        (1, (3,), 2, 1, 1, 1),
+        (3, (3, 1, 1), 1, (1, 0, 0), 1, 1),
+    ],
+)
 def test_rivals_agree_with_the_reference(rival, axes, kernel, stride, padding, dilation, groups):
     torch.manual_seed(0)
     x = torch.randn(3, 4, *(7, 8, 6)[:axes], dtype=torch.float64, requires_grad=True)
@@ -140,10 +146,15 @@ def test_disagreeing_ways_are_not_timed(monkeypatch):
         benchmark(DIGITS, batch=1, size=(28,), repeats=1, arms=('plain', 'mmcgc', 'unfold'))
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(arms=('mmcgc',)), 'plain always among them'), (dict(arms=('plain', 'magic')), 'magic'),
-    (dict(passes=('backward',)), 'forward, step'), (dict(batch=0), 'must be positive'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(arms=('mmcgc',)), 'plain always among them'),
+        (dict(arms=('plain', 'magic')), 'magic'),
+        (dict(passes=('backward',)), 'forward, step'),
+        (dict(batch=0), 'must be positive'),
+    ],
+)
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         benchmark(DIGITS, size=(28,), **options)
@@ -157,8 +168,23 @@ def test_a_network_without_gates():
 def test_command(tmp_path):
     out = tmp_path / 'rows.csv'
     config = 'configs/translation/iwslt14/cgc-lightconv_1xt4k-50k_iwslt14-de-en.py'
-    command = [sys.executable, 'tools/analysis/benchmark.py', config, '--layers', '--batch', '2', '--shape', '9',
-               '--repeats', '1', '--passes', 'forward', '--keep-memory', '--csv', str(out)]
+    command = [
+        sys.executable,
+        'tools/analysis/benchmark.py',
+        config,
+        '--layers',
+        '--batch',
+        '2',
+        '--shape',
+        '9',
+        '--repeats',
+        '1',
+        '--passes',
+        'forward',
+        '--keep-memory',
+        '--csv',
+        str(out),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with out.open() as file:
@@ -177,9 +203,14 @@ def measured(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize('options, said', [
-    ([], '2 settings'), (['--layers'], '6 layers'), (['--against', 'batch'], '2 values of batch'),
-])
+@pytest.mark.parametrize(
+    'options, said',
+    [
+        ([], '2 settings'),
+        (['--layers'], '6 layers'),
+        (['--against', 'batch'], '2 values of batch'),
+    ],
+)
 def test_pictures(measured, options, said, tmp_path):
     out = tmp_path / 'picture.png'
     command = [sys.executable, 'tools/analysis/plot_benchmark.py', str(measured), '--out', str(out), *options]
@@ -203,9 +234,14 @@ def test_a_curve_holds_all_but_one_setting(measured, tmp_path):
     assert '2 values of batch' in draw_growth(path, tmp_path / 'picture.png', 'batch')
 
 
-@pytest.mark.parametrize('content, options, message', [
-    ('a,b\n1,2\n', {}, 'no rows of'), (None, dict(against='size'), '1 values of size'),
-], ids=['foreign', 'one-size'])
+@pytest.mark.parametrize(
+    'content, options, message',
+    [
+        ('a,b\n1,2\n', {}, 'no rows of'),
+        (None, dict(against='size'), '1 values of size'),
+    ],
+    ids=['foreign', 'one-size'],
+)
 def test_nothing_to_draw(measured, content, options, message, tmp_path):
     if content is not None:
         measured = tmp_path / 'rows.csv'

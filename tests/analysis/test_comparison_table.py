@@ -9,11 +9,15 @@ import pytest
 from mmcgc.analysis.comparison_table import Arm, paired_difference, write_tables
 
 
-@pytest.mark.parametrize(('first', 'second', 'expected'), [
-    ({0: 1.0, 1: 2.0, 2: 3.0}, {0: 2.0, 1: 4.0, 2: 6.0}, ([1, 2, 3], 2.0, 4.302653 / math.sqrt(3))),
-    ({0: 1.0, 1: 2.0}, {1: 5.0, 0: 2.0}, ([1, 3], 2.0, 12.706205)),
-    ({0: 1.0, 1: 2.0, 2: 9.0}, {2: 10.0, 3: 1.0}, ([1], 1.0, math.inf)),
-], ids=['three-pairs', 'two-pairs', 'one-seed-in-common'])
+@pytest.mark.parametrize(
+    ('first', 'second', 'expected'),
+    [
+        ({0: 1.0, 1: 2.0, 2: 3.0}, {0: 2.0, 1: 4.0, 2: 6.0}, ([1, 2, 3], 2.0, 4.302653 / math.sqrt(3))),
+        ({0: 1.0, 1: 2.0}, {1: 5.0, 0: 2.0}, ([1, 3], 2.0, 12.706205)),
+        ({0: 1.0, 1: 2.0, 2: 9.0}, {2: 10.0, 3: 1.0}, ([1], 1.0, math.inf)),
+    ],
+    ids=['three-pairs', 'two-pairs', 'one-seed-in-common'],
+)
 def test_differences_are_paired_by_seed(first, second, expected):
     differences, centre, half = paired_difference(first, second)
     assert differences == expected[0] and centre == expected[1] and half == pytest.approx(expected[2], rel=1e-6)
@@ -27,6 +31,7 @@ def test_without_a_common_seed_there_is_no_difference():
 @pytest.fixture
 def arms(tmp_path):
     """Two networks of three seeds, each of two epochs."""
+
     def run(name, seed, value):
         log = tmp_path / name / f'seed-{seed}' / '20260101_000000' / 'vis_data' / 'scalars.json'
         log.parent.mkdir(parents=True)
@@ -53,8 +58,15 @@ def test_the_tables(arms, tmp_path):
     with (tmp_path / 'runs.csv').open(newline='') as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6 and rows[3] == dict(
-        network='gated', seed='0', metric='accuracy/top1', value='51.0', step='2', cpu_seconds='1000.0',
-        peak_bytes=str(2**20), commits='abc1234')
+        network='gated',
+        seed='0',
+        metric='accuracy/top1',
+        value='51.0',
+        step='2',
+        cpu_seconds='1000.0',
+        peak_bytes=str(2**20),
+        commits='abc1234',
+    )
 
 
 def test_a_metric_that_was_not_logged_is_named(arms, tmp_path):

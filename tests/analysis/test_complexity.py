@@ -172,7 +172,7 @@ def test_tool_on_a_video_config(tmp_path):
         "_base_ = 'mmaction::recognition/tsm/tsm_imagenet-pretrained-r50_8xb16-1x1x8-50e_kinetics400-rgb.py'\n"
         "custom_imports = dict(imports=['mmcgc'], allow_failed_imports=False)\n"
         "model = dict(backbone=dict(num_segments=4, conv_cfg=dict(type='CGConv', num_segments=4)),\n"
-        "             cls_head=dict(num_segments=4))\n"
+        '             cls_head=dict(num_segments=4))\n'
     )
     done = run_tool(config, '--shape', '4', '64', '64')
     assert done.returncode == 0, done.stderr

@@ -50,7 +50,8 @@ def test_maps_are_those_of_the_package(place, module, gated):
     trained, sample, pixels = setting(gated=gated)
     seen = look(trained, sample, trained.model.conv, target=3)
     expected = cam.GradCAMPlusPlus(trained.model, [getattr(trained.model, module)])(
-        pixels, [cam.utils.model_targets.ClassifierOutputTarget(3)])  # (1, 16, 16), from 0 to 1
+        pixels, [cam.utils.model_targets.ClassifierOutputTarget(3)]
+    )  # (1, 16, 16), from 0 to 1
     ours = seen.maps[place] - seen.maps[place].min()
     np.testing.assert_allclose(ours / ours.max(), expected, atol=1e-4)
     assert expected.std() > 0.05 and seen.target == 3

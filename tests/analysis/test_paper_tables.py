@@ -127,18 +127,33 @@ def test_the_tool_fails_where_a_config_builds_something_else(small):
 GATED = next(row for row in TABLES[2].rows if row.name == 'ResNet-110 + CGC')
 
 
-@pytest.mark.parametrize('change, agrees, remark', [
-    ({}, True, ''),
-    (dict(params='1.81M'), False, 'DIFFERS: Param'),
-    (dict(params='1.798M', mflops='1.68'), True, ''),
-    (dict(mflops='1.682'), False, 'DIFFERS: +MFLOPs'),
-    (dict(params='1.7M', mflops='3'), False, 'DIFFERS: Param, +MFLOPs'),
-    (dict(params='1.81M', undecided='two readings'), True, 'not decided: two readings'),
-    (dict(mflops='3', unmatched='another counter'), True, '+MFLOPs not reproduced: another counter'),
-    (dict(remark='two readings'), True, 'open: two readings'),
-    (dict(base=f'{CIFAR10}/nothing.py'), True, 'no config yet'),
-    (dict(config=''), True, 'cited by the paper, not built here'),
-], ids=['as-printed', 'params', 'other-digits', 'mflops', 'both', 'undecided', 'unmatched', 'open', 'no-base', 'cited'])
+@pytest.mark.parametrize(
+    'change, agrees, remark',
+    [
+        ({}, True, ''),
+        (dict(params='1.81M'), False, 'DIFFERS: Param'),
+        (dict(params='1.798M', mflops='1.68'), True, ''),
+        (dict(mflops='1.682'), False, 'DIFFERS: +MFLOPs'),
+        (dict(params='1.7M', mflops='3'), False, 'DIFFERS: Param, +MFLOPs'),
+        (dict(params='1.81M', undecided='two readings'), True, 'not decided: two readings'),
+        (dict(mflops='3', unmatched='another counter'), True, '+MFLOPs not reproduced: another counter'),
+        (dict(remark='two readings'), True, 'open: two readings'),
+        (dict(base=f'{CIFAR10}/nothing.py'), True, 'no config yet'),
+        (dict(config=''), True, 'cited by the paper, not built here'),
+    ],
+    ids=[
+        'as-printed',
+        'params',
+        'other-digits',
+        'mflops',
+        'both',
+        'undecided',
+        'unmatched',
+        'open',
+        'no-base',
+        'cited',
+    ],
+)
 def test_a_printed_figure_is_held_against_ours(small, monkeypatch, change, agrees, remark):
     table = dataclasses.replace(TABLES[2], rows=(dataclasses.replace(GATED, **change),))
     monkeypatch.setattr(paper_tables, 'TABLES', {2: table})
@@ -168,7 +183,7 @@ def test_scores_of_our_runs_come_from_the_metafile(small, monkeypatch):
 
 
 def test_a_pattern_that_two_configs_match_is_refused(small, monkeypatch):
-    row = Row('twice', f'{CIFAR10}/*resnet110_*.py', '1.73M', ('', ))
+    row = Row('twice', f'{CIFAR10}/*resnet110_*.py', '1.73M', ('',))
     monkeypatch.setattr(paper_tables, 'TABLES', {2: dataclasses.replace(TABLES[2], rows=(row,))})
     with pytest.raises(ValueError, match='cgc-resnet110_1xb128-164e_cifar10.py, resnet110_1xb128-164e_cifar10.py'):
         compare(2, small)

@@ -73,8 +73,12 @@ def folder(tmp_path):
 def clips(tmp_path_factory):
     """A gated video config, its checkpoint, and options that keep its data small and here."""
     root = tmp_path_factory.mktemp('clips')
-    options = [f'val_dataloader.dataset.data_root={root}', 'val_dataloader.dataset.num_clips=16',
-               'val_dataloader.num_workers=0', 'val_dataloader.batch_size=8']
+    options = [
+        f'val_dataloader.dataset.data_root={root}',
+        'val_dataloader.dataset.num_clips=16',
+        'val_dataloader.num_workers=0',
+        'val_dataloader.batch_size=8',
+    ]
     return CLIPS, save_checkpoint(CLIPS, root / 'clips.pth'), options
 
 
@@ -88,7 +92,8 @@ def test_grad_cam_of_a_folder_side_by_side(call, tiny, checkpoint, plain, folder
     out = tmp_path / 'new' / 'sheet.jpg'
     printed = call('show_grad_cam', folder, '--model', *plain, '--model', tiny.config, checkpoint, '--out', out)
     assert printed.splitlines()[-1] == (
-        'Grad-CAM++ of plain (backbone.layer3.0.conv2) and tiny (backbone.layer3.0.conv2) on 2 pictures: ' + str(out))
+        'Grad-CAM++ of plain (backbone.layer3.0.conv2) and tiny (backbone.layer3.0.conv2) on 2 pictures: ' + str(out)
+    )
     height, width = picture_size(out)
     assert 1 < width / height < 4
 
@@ -187,8 +192,15 @@ def test_mistakes_end_with_a_clear_line(tool, args, message, call, tiny, checkpo
         pytest.skip('about machines without an accelerator')
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'cut.jpg').write_bytes(picture(3)[:-50])
-    names = dict(config=tiny.config, checkpoint=checkpoint, plain=plain[0], weights=plain[1], folder=folder,
-                 empty=tmp_path / 'empty', cut=tmp_path / 'cut.jpg')
+    names = dict(
+        config=tiny.config,
+        checkpoint=checkpoint,
+        plain=plain[0],
+        weights=plain[1],
+        folder=folder,
+        empty=tmp_path / 'empty',
+        cut=tmp_path / 'cut.jpg',
+    )
     if '--out' not in args:
         args = [*args, '--out', tmp_path / 'out.png']
     with pytest.raises(SystemExit, match=f'^error: .*{message}'):

@@ -37,14 +37,20 @@ def test_both_sources_hold_the_same_clips(videos, tmp_path):
 def test_a_row_for_each_source_and_number_of_workers(videos):
     rows = video_loading.benchmark(videos, frames=2, clips=3, workers=(0, 1), repeats=2, crop=28)
     assert [(row['source'][:6], row['workers']) for row in rows] == [
-        ('video ', 0), ('video ', 1), ('video ', 0), ('video ', 1), ('frames', 0), ('frames', 1)]
+        ('video ', 0),
+        ('video ', 1),
+        ('video ', 0),
+        ('video ', 1),
+        ('frames', 0),
+        ('frames', 1),
+    ]
     assert all(0 < row['p20'] <= row['p50'] <= row['p80'] for row in rows)
     lines = video_loading.table(rows).splitlines()
     assert len(lines) == 2 + 6 + 2 and '2 videos, clips of 2 frames' in lines[-1]
     assert [f'{row["p50"]:.1f}' in line for row, line in zip(rows, lines[2:], strict=False)] == [True] * 6
 
 
-@pytest.mark.parametrize('options', [dict(repeats=1), dict(workers=()), dict(workers=(-1, )), dict(frames=0)], ids=str)
+@pytest.mark.parametrize('options', [dict(repeats=1), dict(workers=()), dict(workers=(-1,)), dict(frames=0)], ids=str)
 def test_bad_numbers_are_refused(videos, options):
     with pytest.raises(ValueError, match='repeats'):
         video_loading.benchmark(videos, **options)

@@ -72,8 +72,10 @@ def test_the_crop_never_leaves_the_photograph(label, size):
 @pytest.mark.parametrize('label', range(0, len(CLASSES), 2), ids=NAMES[::2])
 def test_a_class_backwards_is_the_opposite_class(label):
     """Forwards and backwards have the same average path: without the order of the frames nothing tells them apart."""
-    forth, back = (np.mean([plan(i, 8, np.random.default_rng([seed, i])) for seed in range(3000)], axis=0)
-                   for i in (label, label + 1))
+    forth, back = (
+        np.mean([plan(i, 8, np.random.default_rng([seed, i])) for seed in range(3000)], axis=0)
+        for i in (label, label + 1)
+    )
     np.testing.assert_allclose(forth, back[::-1], atol=0.01)
     assert np.abs(forth - back).max() > 0.1
 
@@ -83,10 +85,20 @@ def test_the_lists_are_what_mmaction_reads(photos):
     root = photos.parent / 'out'
     assert (root / 'label_map.txt').read_text().splitlines() == list(CLASSES)
     for split, count in dict(train=16, val=8).items():
-        pipeline = [dict(type='DecordInit'), dict(type='SampleFrames', clip_len=1, num_clips=3),
-                    dict(type='DecordDecode')]
-        config = Config(dict(type='mmcgc.VideoDataset', ann_file=f'{root}/{split}_list_videos.txt',
-                             data_prefix=dict(video=str(root)), pipeline=pipeline, serialize_data=False))
+        pipeline = [
+            dict(type='DecordInit'),
+            dict(type='SampleFrames', clip_len=1, num_clips=3),
+            dict(type='DecordDecode'),
+        ]
+        config = Config(
+            dict(
+                type='mmcgc.VideoDataset',
+                ann_file=f'{root}/{split}_list_videos.txt',
+                data_prefix=dict(video=str(root)),
+                pipeline=pipeline,
+                serialize_data=False,
+            )
+        )
         with DATASETS.switch_scope_and_registry('mmaction') as registry:
             samples = list(registry.build(config))
         assert sorted({sample['label'] for sample in samples}) == list(range(8))
@@ -134,12 +146,15 @@ def test_an_interrupted_run_goes_on(photos, monkeypatch):
     assert contents(photos.parent / 'out') == contents(photos.parent / 'whole')
 
 
-@pytest.mark.parametrize(('content', 'reason'), [
-    pytest.param(b'no picture', 'not readable', id='text'),
-    pytest.param(b'', 'not readable', id='empty'),
-    pytest.param(cv2.imencode('.png', photograph(0))[1].tobytes()[:5000], 'not readable', id='truncated'),
-    pytest.param(cv2.imencode('.png', photograph(0, 40, 200))[1].tobytes(), 'only 200x40', id='too-small'),
-])
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        pytest.param(b'no picture', 'not readable', id='text'),
+        pytest.param(b'', 'not readable', id='empty'),
+        pytest.param(cv2.imencode('.png', photograph(0))[1].tobytes()[:5000], 'not readable', id='truncated'),
+        pytest.param(cv2.imencode('.png', photograph(0, 40, 200))[1].tobytes(), 'only 200x40', id='too-small'),
+    ],
+)
 def test_a_photograph_that_cannot_be_used_is_named(photos, content, reason):
     bad = module.find_photos(photos, 0)['train'][2]
     bad.write_bytes(content)

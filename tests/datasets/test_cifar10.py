@@ -34,23 +34,30 @@ class Malicious:
         return open, (str(self.path), 'w')
 
 
-@pytest.mark.parametrize('content', [
-    pytest.param(dump_batch(IMAGES, LABELS), id='python2'),
-    pytest.param(pickle.dumps(dict(data=ROWS, labels=LABELS), protocol=2), id='text-keys-protocol2'),
-    pytest.param(pickle.dumps(dict(data=ROWS, labels=LABELS), protocol=4), id='text-keys-protocol4'),
-    pytest.param(pickle.dumps({b'data': ROWS, b'labels': LABELS}, protocol=2), id='bytes-keys'),
-    pytest.param(pickle.dumps(dict(data=np.asfortranarray(ROWS), labels=LABELS), protocol=2), id='fortran-order'),
-])
+@pytest.mark.parametrize(
+    'content',
+    [
+        pytest.param(dump_batch(IMAGES, LABELS), id='python2'),
+        pytest.param(pickle.dumps(dict(data=ROWS, labels=LABELS), protocol=2), id='text-keys-protocol2'),
+        pytest.param(pickle.dumps(dict(data=ROWS, labels=LABELS), protocol=4), id='text-keys-protocol4'),
+        pytest.param(pickle.dumps({b'data': ROWS, b'labels': LABELS}, protocol=2), id='bytes-keys'),
+        pytest.param(pickle.dumps(dict(data=np.asfortranarray(ROWS), labels=LABELS), protocol=2), id='fortran-order'),
+    ],
+)
 def test_every_form_of_a_batch_is_read(content):
     images, labels = load_batch(content, 'data_batch_1')
     np.testing.assert_array_equal(images, IMAGES)
     assert labels == LABELS
 
 
-@pytest.mark.parametrize(('encoding', 'key', 'text'), [
-    ('bytes', lambda name: name.encode(), b'batch one'),
-    ('latin1', str, 'batch one'),
-], ids=['bytes', 'latin1'])
+@pytest.mark.parametrize(
+    ('encoding', 'key', 'text'),
+    [
+        ('bytes', lambda name: name.encode(), b'batch one'),
+        ('latin1', str, 'batch one'),
+    ],
+    ids=['bytes', 'latin1'],
+)
 def test_written_batches_read_like_the_official_ones(encoding, key, text):
     batch = pickle.loads(dump_batch(IMAGES, LABELS, batch_label=b'batch one'), encoding=encoding)
     np.testing.assert_array_equal(batch[key('data')], ROWS)
@@ -77,18 +84,21 @@ def test_a_batch_cannot_run_code(root, protocol):
     assert not trace.exists()
 
 
-@pytest.mark.parametrize('content', [
-    pytest.param(dump_batch(IMAGES, LABELS)[:5000], id='truncated'),
-    pytest.param(b'', id='empty'),
-    pytest.param(b'<html>not found</html>', id='web-page'),
-    pytest.param(pickle.dumps([1, 2]), id='no-dict'),
-    pytest.param(pickle.dumps(dict(labels=LABELS)), id='no-images'),
-    pytest.param(pickle.dumps(dict(data=ROWS[:, :3000], labels=LABELS), protocol=2), id='small-images'),
-    pytest.param(pickle.dumps(dict(data=ROWS.astype(float), labels=LABELS), protocol=2), id='floats'),
-    pytest.param(pickle.dumps(dict(data=np.array([print], object), labels=LABELS), protocol=2), id='objects'),
-    pytest.param(pickle.dumps(dict(data=ROWS, labels=LABELS[:3]), protocol=2), id='too-few-labels'),
-    pytest.param(pickle.dumps(dict(data=ROWS, labels=[0, 1, 2, 10]), protocol=2), id='label-too-large'),
-])
+@pytest.mark.parametrize(
+    'content',
+    [
+        pytest.param(dump_batch(IMAGES, LABELS)[:5000], id='truncated'),
+        pytest.param(b'', id='empty'),
+        pytest.param(b'<html>not found</html>', id='web-page'),
+        pytest.param(pickle.dumps([1, 2]), id='no-dict'),
+        pytest.param(pickle.dumps(dict(labels=LABELS)), id='no-images'),
+        pytest.param(pickle.dumps(dict(data=ROWS[:, :3000], labels=LABELS), protocol=2), id='small-images'),
+        pytest.param(pickle.dumps(dict(data=ROWS.astype(float), labels=LABELS), protocol=2), id='floats'),
+        pytest.param(pickle.dumps(dict(data=np.array([print], object), labels=LABELS), protocol=2), id='objects'),
+        pytest.param(pickle.dumps(dict(data=ROWS, labels=LABELS[:3]), protocol=2), id='too-few-labels'),
+        pytest.param(pickle.dumps(dict(data=ROWS, labels=[0, 1, 2, 10]), protocol=2), id='label-too-large'),
+    ],
+)
 def test_a_damaged_batch_is_named(root, content):
     (root / 'cifar-10-batches-py' / 'test_batch').write_bytes(content)
     with pytest.raises(ValueError, match='test_batch'):

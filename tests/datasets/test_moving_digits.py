@@ -9,10 +9,14 @@ import pytest
 from mmcgc.datasets import Digits, MovingDigits, moving_digits
 from mmcgc.datasets.moving_digits import DIRECTIONS, FRAMES, SIDE, SPEEDS, positions, render
 
-PIPELINE = [dict(type='mmaction.DecordInit'), dict(type='mmaction.SampleFrames', clip_len=1, num_clips=FRAMES),
-            dict(type='mmaction.DecordDecode')]
-OPPOSITE = {name: next(other for other, (y, x) in DIRECTIONS.items() if (-y, -x) == step)
-            for name, step in DIRECTIONS.items()}
+PIPELINE = [
+    dict(type='mmaction.DecordInit'),
+    dict(type='mmaction.SampleFrames', clip_len=1, num_clips=FRAMES),
+    dict(type='mmaction.DecordDecode'),
+]
+OPPOSITE = {
+    name: next(other for other, (y, x) in DIRECTIONS.items() if (-y, -x) == step) for name, step in DIRECTIONS.items()
+}
 
 
 def build(root, split='test', num_clips=24, **options):
@@ -32,7 +36,7 @@ def test_no_single_frame_tells_the_direction(direction):
     for speed in SPEEDS:
         places = np.array([positions(start, direction, speed) for start in product(range(SIDE), repeat=2)])
         for t in range(FRAMES):
-            assert len({tuple(place) for place in places[:, t]}) == SIDE ** 2
+            assert len({tuple(place) for place in places[:, t]}) == SIDE**2
 
 
 @pytest.mark.parametrize('direction', DIRECTIONS)
@@ -52,8 +56,9 @@ def test_a_decoded_frame_depends_on_that_frame_alone(tmp_path):
     for name, places in dict(forth=forth, back=forth[::-1], alone=forth[[4] * FRAMES]).items():
         moving_digits.write_clip(tmp_path / f'{name}.mp4', render(digit, places))
         (tmp_path / 'list.txt').write_text(f'{name}.mp4 0\n')
-        data = moving_digits.VideoDataset(str(tmp_path / 'list.txt'), PIPELINE, dict(video=str(tmp_path)),
-                                          serialize_data=False)
+        data = moving_digits.VideoDataset(
+            str(tmp_path / 'list.txt'), PIPELINE, dict(video=str(tmp_path)), serialize_data=False
+        )
         decoded.append(np.stack(data[0]['imgs']))
     np.testing.assert_array_equal(decoded[0], decoded[1][::-1])
     np.testing.assert_array_equal(decoded[0][4], decoded[2][0])
@@ -78,8 +83,10 @@ def test_directions_come_equally_often(clips):
 
 
 def test_test_clips_show_digits_that_training_clips_do_not(tmp_path):
-    shown = {split: {plan[1].tobytes() for plan in build(tmp_path, split, 100, lazy_init=True)._plan()}
-             for split in ('train', 'test')}
+    shown = {
+        split: {plan[1].tobytes() for plan in build(tmp_path, split, 100, lazy_init=True)._plan()}
+        for split in ('train', 'test')
+    }
     kept = {split: {sample['img'][..., 0].tobytes() for sample in Digits(split)} for split in ('train', 'test')}
     assert shown['train'] <= kept['train'] and shown['test'] <= kept['test'] and not shown['train'] & shown['test']
 

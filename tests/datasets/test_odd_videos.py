@@ -46,15 +46,24 @@ def build(folder, tmp_path):
     def build(odds, reader, **options):
         (tmp_path / 'list.txt').write_text(''.join(f'{odd.name};{i}\n' for i, odd in enumerate(odds)))
         pipeline = [dict(type=f'mmaction.{reader}Init'), AllFrames(), dict(type=f'mmaction.{reader}Decode')]
-        return VideoDataset(str(tmp_path / 'list.txt'), pipeline, dict(video=str(folder)), serialize_data=False,
-                            delimiter=';', **options)
+        return VideoDataset(
+            str(tmp_path / 'list.txt'),
+            pipeline,
+            dict(video=str(folder)),
+            serialize_data=False,
+            delimiter=';',
+            **options,
+        )
+
     return build
 
 
 def numbers(sample):
     """Which frames the sample holds, in the order of their indices."""
-    return [number_in(image) for _, image in sorted(zip(sample['frame_inds'], sample['imgs'], strict=True),
-                                                    key=lambda pair: pair[0])]
+    return [
+        number_in(image)
+        for _, image in sorted(zip(sample['frame_inds'], sample['imgs'], strict=True), key=lambda pair: pair[0])
+    ]
 
 
 def test_there_are_enough_of_them():
@@ -79,7 +88,7 @@ def test_every_frame_is_the_one_asked_for(build, odd, reader):
         sample = dataset[0]
         images = sample['imgs']
         if 'turned' in odd.name and 'round' not in odd.name:
-            assert images[0].shape == sample['img_shape'] + (3, ) == (WIDTH, HEIGHT, 3)
+            assert images[0].shape == sample['img_shape'] + (3,) == (WIDTH, HEIGHT, 3)
             back = 1 if 'right' in odd.name else -1  # counter-clockwise
             sample['imgs'] = [np.rot90(image, back) for image in images]
         elif 'turned' in odd.name:
@@ -100,7 +109,8 @@ def test_what_is_broken_is_skipped_and_counted(build, reader):
     good = [odd for odd in PLAY if reader not in odd.not_by]
     assert (len(dataset), dataset.skipped) == (len(good), len(ODD) - len(good))
     assert [dataset.get_data_info(i)['filename'].rpartition('/')[2] for i in range(len(dataset))] == [
-        odd.name for odd in good]
+        odd.name for odd in good
+    ]
 
 
 def test_workers_examine_a_file_once(build, monkeypatch):
@@ -111,14 +121,29 @@ def test_workers_examine_a_file_once(build, monkeypatch):
     for _ in DataLoader(dataset, num_workers=2, timeout=60, collate_fn=pseudo_collate):
         pass
     assert dict(zip([odd.name for odd in odds], dataset._known.tolist(), strict=True)) == {
-        'open groups.mp4': FRAMES, 'h264.ts': FRAMES, 'closed groups.mp4': AGREES}
+        'open groups.mp4': FRAMES,
+        'h264.ts': FRAMES,
+        'closed groups.mp4': AGREES,
+    }
     monkeypatch.setattr(loading, 'decord_agrees', lambda *_: pytest.fail('examined again'))
     monkeypatch.setattr(loading, 'check_complete', lambda *_: pytest.fail('examined again'))
     assert [numbers(sample) for sample in dataset] == [list(range(FRAMES))] * 3
 
 
-@pytest.mark.parametrize('name', ['closed groups.mp4', 'one group.mp4', 'motion jpeg.avi', 'vp9.webm', 'lossless.mkv',
-                                  'header first.mp4', 'uneven times.mp4', 'mpeg4 in order.avi', 'turned right.mp4'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'closed groups.mp4',
+        'one group.mp4',
+        'motion jpeg.avi',
+        'vp9.webm',
+        'lossless.mkv',
+        'header first.mp4',
+        'uneven times.mp4',
+        'mpeg4 in order.avi',
+        'turned right.mp4',
+    ],
+)
 def test_good_files_stay_with_decord(folder, name):
     _, known = load_step(DecordInit(), dict(filename=str(folder / name)))
     assert known == AGREES
@@ -160,9 +185,21 @@ def test_files_of_other_backends_are_checked_by_their_bytes(folder, name, monkey
     assert [number_in(image) for image in images] == plays
 
 
-@pytest.mark.parametrize(('name', 'packet'), [
-    ('closed groups.mp4', None), ('header first.mp4', None), ('mpeg4 reordered.avi', None), ('trimmed.mkv', None),
-    ('h264.flv', None), ('windows.wmv', None), ('h264.ts', 188), ('camera.m2ts', 192), ('mpeg2.mpg', 2048)], ids=str)
+@pytest.mark.parametrize(
+    ('name', 'packet'),
+    [
+        ('closed groups.mp4', None),
+        ('header first.mp4', None),
+        ('mpeg4 reordered.avi', None),
+        ('trimmed.mkv', None),
+        ('h264.flv', None),
+        ('windows.wmv', None),
+        ('h264.ts', 188),
+        ('camera.m2ts', 192),
+        ('mpeg2.mpg', 2048),
+    ],
+    ids=str,
+)
 def test_a_cut_is_seen_wherever_it_is(folder, name, packet):
     """But not between packets of an MPEG stream, where nothing shows it."""
     data = (folder / name).read_bytes()

@@ -29,7 +29,7 @@ def pack(tmp_path):
     for split, images, labels in (('train', IMAGES[:train], LABELS[:train]), ('test', IMAGES[train:], LABELS[train:])):
         np.save(folder / f'{split}_labels.npy', labels)
         for i in range(len(images) // PER_STACK):
-            stack = images[i * PER_STACK:(i + 1) * PER_STACK].reshape(-1, 32, 3)
+            stack = images[i * PER_STACK : (i + 1) * PER_STACK].reshape(-1, 32, 3)
             Image.fromarray(stack).save(folder / f'{split}_{i:03d}.webp', lossless=True)
     return folder
 
@@ -56,7 +56,8 @@ def check(root):
     np.testing.assert_array_equal([s['img'] for s in samples], IMAGES)
     assert [s['gt_label'] for s in samples] == LABELS.tolist()
     assert sorted(p.name for p in root.rglob('*')) == sorted(
-        ['cifar-10-batches-py', 'batches.meta', *prepare_cifar10.BATCH_NAMES])
+        ['cifar-10-batches-py', 'batches.meta', *prepare_cifar10.BATCH_NAMES]
+    )
 
 
 @pytest.mark.parametrize('form', ['folder', 'folder-of-tars', 'tars'])
@@ -91,11 +92,14 @@ def test_a_truncated_archive_is_refused(archive, tmp_path):
         prepare_cifar10.prepare_cifar10([archive], tmp_path / 'out')
 
 
-@pytest.mark.parametrize(('name', 'error'), [
-    ('train_004.webp', ValueError),
-    ('test_000.webp', ValueError),
-    ('train_labels.npy', ValueError),
-])
+@pytest.mark.parametrize(
+    ('name', 'error'),
+    [
+        ('train_004.webp', ValueError),
+        ('test_000.webp', ValueError),
+        ('train_labels.npy', ValueError),
+    ],
+)
 def test_a_truncated_piece_is_named_and_nothing_is_left(pack, tmp_path, name, error):
     path = pack / name
     path.write_bytes(path.read_bytes()[:100])

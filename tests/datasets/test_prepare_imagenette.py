@@ -23,17 +23,29 @@ def listing(root):
 
 
 FORMS = {
-    'public archive': lambda tmp: [write_tar(tmp / 'imagenette2-160.tgz', {
-        **{f'imagenette2-160/{name}': data for name, data in files().items()},
-        'imagenette2-160/noisy_imagenette.csv': b'path', 'imagenette2-160/train/n01440764/._x.JPEG': b'no picture'})],
-    'unpacked': lambda tmp: [write_folder(tmp / 'in', {
-        f'imagenette2-160/{name}': data for name, data in files().items()})],
+    'public archive': lambda tmp: [
+        write_tar(
+            tmp / 'imagenette2-160.tgz',
+            {
+                **{f'imagenette2-160/{name}': data for name, data in files().items()},
+                'imagenette2-160/noisy_imagenette.csv': b'path',
+                'imagenette2-160/train/n01440764/._x.JPEG': b'no picture',
+            },
+        )
+    ],
+    'unpacked': lambda tmp: [
+        write_folder(tmp / 'in', {f'imagenette2-160/{name}': data for name, data in files().items()})
+    ],
     'a tar of each split': lambda tmp: [
-        write_tar(tmp / f'{split}.tar', {name: data for name, data in files('webp').items() if name.startswith(split)},
-                  'w') for split in COUNTS],
+        write_tar(
+            tmp / f'{split}.tar', {name: data for name, data in files('webp').items() if name.startswith(split)}, 'w'
+        )
+        for split in COUNTS
+    ],
     'one of each': lambda tmp: [
         write_tar(tmp / 'train.tar', {name: data for name, data in files().items() if name.startswith('train')}, 'w'),
-        write_folder(tmp / 'in', {name: data for name, data in files().items() if name.startswith('val')})],
+        write_folder(tmp / 'in', {name: data for name, data in files().items() if name.startswith('val')}),
+    ],
 }
 
 
@@ -103,26 +115,57 @@ FAULTS = {
     'no archive': (lambda tmp: write_folder(tmp, {'notes.txt': b'x'}) / 'notes.txt', ValueError, 'neither a folder'),
     'no tar inside': (lambda tmp: write_folder(tmp, {'a.tgz': b'x' * 900}) / 'a.tgz', ValueError, 'a.tgz is truncated'),
     'truncated tgz': (lambda tmp: cut(write_tar(tmp / 'a.tgz', files()), 2000), ValueError, 'a.tgz is truncated'),
-    'truncated tar': (lambda tmp: cut(write_tar(tmp / 'a.tar', files(), 'w'), 15_000), ValueError,
-                      'a.tar is truncated|no image in val/'),
-    'truncated JPEG': (lambda tmp: write_folder(tmp / 'in', {**files(), f'val/{NAME}/x.JPEG': picture(0)[:-150]}),
-                       ValueError, f'val/{NAME}/x.JPEG .* bytes. is truncated'),
-    'truncated WebP': (lambda tmp: write_tar(
-        tmp / 'a.tgz', {**files(), f'val/{NAME}/x.webp': picture(0, 'WEBP')[:-150]}), ValueError,
-        f'a.tgz:val/{NAME}/x.webp .* is truncated'),
-    'no picture': (lambda tmp: write_folder(tmp / 'in', {**files(), f'val/{NAME}/x.png': b'<html>'}), ValueError,
-                   f'val/{NAME}/x.png .* is no image'),
-    'empty class': (lambda tmp: write_folder(tmp / 'in', {
-        **{name: data for name, data in files().items() if not name.startswith(f'val/{NAME}')},
-        f'val/{NAME}/readme.txt': b'x'}), FileNotFoundError, f'no image in val/{NAME}:'),
-    'one split': (lambda tmp: write_folder(tmp / 'in', {n: d for n, d in files().items() if n.startswith('train')}),
-                  FileNotFoundError, f'no image in val/{NAME}, '),
-    'another set': (lambda tmp: write_folder(tmp / 'in', {**files(), 'train/n02086240/x.JPEG': picture(0)}), ValueError,
-                    'n02086240/x.JPEG does not lie in'),
-    'another depth': (lambda tmp: write_folder(tmp / 'in', {**files(), f'train/{NAME}/more/x.JPEG': picture(0)}),
-                      ValueError, 'more/x.JPEG does not lie in'),
-    'the same twice': (lambda tmp: write_folder(tmp / 'in', {
-        **{f'a/{name}': data for name, data in files().items()}, **files()}), ValueError, 'give each image once'),
+    'truncated tar': (
+        lambda tmp: cut(write_tar(tmp / 'a.tar', files(), 'w'), 15_000),
+        ValueError,
+        'a.tar is truncated|no image in val/',
+    ),
+    'truncated JPEG': (
+        lambda tmp: write_folder(tmp / 'in', {**files(), f'val/{NAME}/x.JPEG': picture(0)[:-150]}),
+        ValueError,
+        f'val/{NAME}/x.JPEG .* bytes. is truncated',
+    ),
+    'truncated WebP': (
+        lambda tmp: write_tar(tmp / 'a.tgz', {**files(), f'val/{NAME}/x.webp': picture(0, 'WEBP')[:-150]}),
+        ValueError,
+        f'a.tgz:val/{NAME}/x.webp .* is truncated',
+    ),
+    'no picture': (
+        lambda tmp: write_folder(tmp / 'in', {**files(), f'val/{NAME}/x.png': b'<html>'}),
+        ValueError,
+        f'val/{NAME}/x.png .* is no image',
+    ),
+    'empty class': (
+        lambda tmp: write_folder(
+            tmp / 'in',
+            {
+                **{name: data for name, data in files().items() if not name.startswith(f'val/{NAME}')},
+                f'val/{NAME}/readme.txt': b'x',
+            },
+        ),
+        FileNotFoundError,
+        f'no image in val/{NAME}:',
+    ),
+    'one split': (
+        lambda tmp: write_folder(tmp / 'in', {n: d for n, d in files().items() if n.startswith('train')}),
+        FileNotFoundError,
+        f'no image in val/{NAME}, ',
+    ),
+    'another set': (
+        lambda tmp: write_folder(tmp / 'in', {**files(), 'train/n02086240/x.JPEG': picture(0)}),
+        ValueError,
+        'n02086240/x.JPEG does not lie in',
+    ),
+    'another depth': (
+        lambda tmp: write_folder(tmp / 'in', {**files(), f'train/{NAME}/more/x.JPEG': picture(0)}),
+        ValueError,
+        'more/x.JPEG does not lie in',
+    ),
+    'the same twice': (
+        lambda tmp: write_folder(tmp / 'in', {**{f'a/{name}': data for name, data in files().items()}, **files()}),
+        ValueError,
+        'give each image once',
+    ),
 }
 
 
@@ -159,18 +202,23 @@ def test_tool(tmp_path, monkeypatch, capsys):
 
 def test_classes_are_those_of_imagenet():
     from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+
     assert Imagenette.METAINFO['classes'] == tuple(CLASSES.values())
     assert list(CLASSES) == sorted(CLASSES)
     for name in CLASSES.values():
         assert any(name in category.split(', ') for category in IMAGENET_CATEGORIES), name
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda root: [path.unlink() for path in (root / 'val' / NAME).iterdir()], f'no image in .*val.{NAME} '),
-    (lambda root: (root / 'val' / NAME).rename(root / 'val' / 'n99999999'), f'val lacks {NAME}: '),
-    (lambda root: (root / 'val' / 'n99999999').mkdir(), 'val also holds n99999999: '),
-    (lambda root: (root / 'val').rename(root / 'test'), f'val lacks {NAME}, '),
-], ids=['empty class', 'renamed class', 'eleventh class', 'no split'])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda root: [path.unlink() for path in (root / 'val' / NAME).iterdir()], f'no image in .*val.{NAME} '),
+        (lambda root: (root / 'val' / NAME).rename(root / 'val' / 'n99999999'), f'val lacks {NAME}: '),
+        (lambda root: (root / 'val' / 'n99999999').mkdir(), 'val also holds n99999999: '),
+        (lambda root: (root / 'val').rename(root / 'test'), f'val lacks {NAME}, '),
+    ],
+    ids=['empty class', 'renamed class', 'eleventh class', 'no split'],
+)
 def test_data_set_refuses_other_folders(change, message, tmp_path):
     change(write_folder(tmp_path, files()))
     with pytest.raises(FileNotFoundError, match=f'{message}.*prepare_imagenette.py'):

@@ -69,27 +69,41 @@ def renumber(folder, template, first):
         path.with_suffix('.old').rename(folder / template.format(number))
 
 
-BREAKS = {'missing-folder': '31: No such file', 'gap': '31: frame 00004 ', 'no-first-frame': '31: frame 00001 ',
-          'empty-folder': '31: 0 frames', 'a-file': '31: Not a directory',
-          'zero-bytes': '31: 00012.jpg: the picture is empty', 'cut': '31: 00002.jpg: the picture is truncated',
-          'html': '31: 00007.jpg: it is no picture', 'two-prefixes': '31: its frames are named in several ways',
-          'digits': '31: 000009.jpg and 0 others have more leading zeros',
-          'from-zero': '31: its frames are named {:05}.jpg from 0 on',
-          'prefix': '31: its frames are named img_{:05}.jpg'}
+BREAKS = {
+    'missing-folder': '31: No such file',
+    'gap': '31: frame 00004 ',
+    'no-first-frame': '31: frame 00001 ',
+    'empty-folder': '31: 0 frames',
+    'a-file': '31: Not a directory',
+    'zero-bytes': '31: 00012.jpg: the picture is empty',
+    'cut': '31: 00002.jpg: the picture is truncated',
+    'html': '31: 00007.jpg: it is no picture',
+    'two-prefixes': '31: its frames are named in several ways',
+    'digits': '31: 000009.jpg and 0 others have more leading zeros',
+    'from-zero': '31: its frames are named {:05}.jpg from 0 on',
+    'prefix': '31: its frames are named img_{:05}.jpg',
+}
 
 
 def test_the_lists_are_what_mmaction_reads(tree):
     assert prepare(tree) == dict(train=4, val=2, test=1)
     for split, members in zip(('train', 'val', 'test'), MEMBERS.values(), strict=True):
-        dataset = RawframeDataset(str(tree / f'out/sthv1_{split}_list_rawframes.txt'), [], serialize_data=False,
-                                  data_prefix=dict(img=str(tree / 'out/rawframes')), filename_tmpl='{:05}.jpg')
+        dataset = RawframeDataset(
+            str(tree / f'out/sthv1_{split}_list_rawframes.txt'),
+            [],
+            serialize_data=False,
+            data_prefix=dict(img=str(tree / 'out/rawframes')),
+            filename_tmpl='{:05}.jpg',
+        )
         samples = [dataset.get_data_info(i) for i in range(len(dataset))]
         assert [os.path.basename(s['frame_dir']) for s in samples] == list(members)
         assert [s['total_frames'] for s in samples] == [FRAMES[i] for i in members]
         assert [s['label'] for s in samples] == [-1 if label is None else label for label in members.values()]
         for sample in samples:
-            assert all(os.path.isfile(os.path.join(sample['frame_dir'], sample['filename_tmpl'].format(number)))
-                       for number in range(1, sample['total_frames'] + 1))
+            assert all(
+                os.path.isfile(os.path.join(sample['frame_dir'], sample['filename_tmpl'].format(number)))
+                for number in range(1, sample['total_frames'] + 1)
+            )
     assert (tree / 'out/label_map.txt').read_text().splitlines() == CLASSES
 
 
@@ -147,10 +161,18 @@ def test_an_interrupted_run_goes_on(tree, monkeypatch):
     assert '9 6 2\n' in (tree / 'out/sthv1_val_list_rawframes.txt').read_text()
 
 
-@pytest.mark.parametrize(('template', 'first'), [
-    ('{:05}.jpg', 0), ('{:06}.jpg', 1), ('img_{:05}.jpg', 1), ('{:04}.JPEG', 0), ('{:01}.jpg', 1),
-    ('{{a}}{:05}.jpg', 1),
-], ids=str)
+@pytest.mark.parametrize(
+    ('template', 'first'),
+    [
+        ('{:05}.jpg', 0),
+        ('{:06}.jpg', 1),
+        ('img_{:05}.jpg', 1),
+        ('{:04}.JPEG', 0),
+        ('{:01}.jpg', 1),
+        ('{{a}}{:05}.jpg', 1),
+    ],
+    ids=str,
+)
 def test_the_numbering_is_taken_as_it_is(tree, template, first):
     """With the options that are named, the eight frames of testing are those of a folder as the configs expect it."""
     for i, count in FRAMES.items():
@@ -159,9 +181,14 @@ def test_the_numbering_is_taken_as_it_is(tree, template, first):
 
     def test_frames(**options):
         sample = dict(type='mmaction.SampleFrames', clip_len=1, num_clips=8, test_mode=True)
-        dataset = RawframeDataset(str(tree / 'out/sthv1_train_list_rawframes.txt'),
-                                  [sample, dict(type='mmaction.RawFrameDecode')], serialize_data=False, test_mode=True,
-                                  data_prefix=dict(img=str(tree / 'out/rawframes')), **options)
+        dataset = RawframeDataset(
+            str(tree / 'out/sthv1_train_list_rawframes.txt'),
+            [sample, dict(type='mmaction.RawFrameDecode')],
+            serialize_data=False,
+            test_mode=True,
+            data_prefix=dict(img=str(tree / 'out/rawframes')),
+            **options,
+        )
         return [np.mean(image) for i in range(4) for image in dataset[i]['imgs']]
 
     prepare(tree)
@@ -211,8 +238,12 @@ def test_videos(tree):
     for i in FRAMES:
         write_clip(tree / 'videos' / f'{i}.mp4', np.zeros((3, 32, 32, 3), np.uint8))
     assert prepare(tree, source='videos', kind='videos') == dict(train=4, val=2, test=1)
-    dataset = VideoDataset(str(tree / 'out/sthv1_train_list_videos.txt'), [dict(type='mmaction.DecordInit')],
-                           dict(video=str(tree / 'out/videos')), serialize_data=False)
+    dataset = VideoDataset(
+        str(tree / 'out/sthv1_train_list_videos.txt'),
+        [dict(type='mmaction.DecordInit')],
+        dict(video=str(tree / 'out/videos')),
+        serialize_data=False,
+    )
     assert [dataset[i]['total_frames'] for i in range(4)] == [3] * 4
     os.truncate(tree / 'videos/31.mp4', 0)
     (tree / 'out/.checked_videos').unlink()
@@ -220,8 +251,15 @@ def test_videos(tree):
         prepare(tree, source='videos', kind='videos')
 
 
-BAD_VIDEOS = {'html.mp4': 'no video', 'sound.mp4': 'no video', 'cut.mp4': 'truncated', 'cut.webm': 'truncated',
-              'cut.avi': 'truncated', 'hole.mkv': 'damaged', 'one frame.mp4': '1 frames'}
+BAD_VIDEOS = {
+    'html.mp4': 'no video',
+    'sound.mp4': 'no video',
+    'cut.mp4': 'truncated',
+    'cut.webm': 'truncated',
+    'cut.avi': 'truncated',
+    'hole.mkv': 'damaged',
+    'one frame.mp4': '1 frames',
+}
 
 
 @pytest.mark.parametrize(('name', 'message'), BAD_VIDEOS.items(), ids=BAD_VIDEOS)
@@ -251,17 +289,28 @@ def edit(name, old, new):
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
+
     return apply
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    pytest.param(edit('train', '7;Holding something', '7;Holding nothing'), "line 2: the label 'Holding nothing' of 7",
-                 id='unknown-label'),
-    pytest.param(edit('train', '8;', '7;'), 'line 4: the id 7 stands already in .*train.csv, line 2', id='id-twice'),
-    pytest.param(edit('validation', '12;', '100;'), 'line 1: the id 100 stands already in .*train', id='two-splits'),
-    pytest.param(edit('train', '7;', '../7;'), 'line 2: expected "id;label"', id='path-for-an-id'),
-    pytest.param(edit('labels', 'Dropping', 'Holding'), 'names a class twice', id='class-twice'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        pytest.param(
+            edit('train', '7;Holding something', '7;Holding nothing'),
+            "line 2: the label 'Holding nothing' of 7",
+            id='unknown-label',
+        ),
+        pytest.param(
+            edit('train', '8;', '7;'), 'line 4: the id 7 stands already in .*train.csv, line 2', id='id-twice'
+        ),
+        pytest.param(
+            edit('validation', '12;', '100;'), 'line 1: the id 100 stands already in .*train', id='two-splits'
+        ),
+        pytest.param(edit('train', '7;', '../7;'), 'line 2: expected "id;label"', id='path-for-an-id'),
+        pytest.param(edit('labels', 'Dropping', 'Holding'), 'names a class twice', id='class-twice'),
+    ],
+)
 def test_contradictions_in_the_label_files_are_named(tree, change, message):
     change(tree)
     with pytest.raises(ValueError, match=message):

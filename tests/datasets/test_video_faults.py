@@ -48,8 +48,16 @@ def make(path, fault):
     return path.name
 
 
-FAULTS = ['mp4-truncated', 'avi-truncated', 'mkv-truncated', 'mp4-zero-bytes', 'mp4-one-frame', 'mp4-no-frames',
-          'mp4-text', 'mp4-missing']
+FAULTS = [
+    'mp4-truncated',
+    'avi-truncated',
+    'mkv-truncated',
+    'mp4-zero-bytes',
+    'mp4-one-frame',
+    'mp4-no-frames',
+    'mp4-text',
+    'mp4-missing',
+]
 
 
 @pytest.fixture
@@ -63,15 +71,17 @@ def build(tmp_path):
             write_clip(tmp_path / names[-1], FRAMES)
         names[2:2] = [make(tmp_path / f'bad{i}', fault) for i, fault in enumerate(faults)]
         (tmp_path / 'list.txt').write_text(''.join(f'{name} {i}\n' for i, name in enumerate(names)))
-        return VideoDataset(str(tmp_path / 'list.txt'), VIDEO, dict(video=str(tmp_path)), serialize_data=False,
-                            **options)
+        return VideoDataset(
+            str(tmp_path / 'list.txt'), VIDEO, dict(video=str(tmp_path)), serialize_data=False, **options
+        )
 
     return build
 
 
 def samples_of(dataset, workers):
-    loader = DataLoader(dataset, batch_size=2, num_workers=workers, timeout=60 if workers else 0,
-                        collate_fn=pseudo_collate)
+    loader = DataLoader(
+        dataset, batch_size=2, num_workers=workers, timeout=60 if workers else 0, collate_fn=pseudo_collate
+    )
     return [name for batch in loader for name in batch['filename']]
 
 
@@ -137,9 +147,18 @@ def test_an_unknown_choice_is_refused(build):
         build(broken='ignore')
 
 
-FRAME_FAULTS = {'missing': 'No such file', 'no-image': '', 'empty': 'the picture is empty', 'jpg-cut': 'truncated',
-                'jpg-cut-at-the-last-byte': 'truncated', 'progressive-cut': 'truncated', 'thumbnail-cut': 'truncated',
-                'png-cut': 'truncated', 'webp-cut': 'truncated', 'bmp-cut': 'truncated'}
+FRAME_FAULTS = {
+    'missing': 'No such file',
+    'no-image': '',
+    'empty': 'the picture is empty',
+    'jpg-cut': 'truncated',
+    'jpg-cut-at-the-last-byte': 'truncated',
+    'progressive-cut': 'truncated',
+    'thumbnail-cut': 'truncated',
+    'png-cut': 'truncated',
+    'webp-cut': 'truncated',
+    'bmp-cut': 'truncated',
+}
 
 
 def faulty_frame(fault):
@@ -154,7 +173,7 @@ def faulty_frame(fault):
     data = buffer.getvalue()
     if '-cut' not in fault:
         return data
-    return data[:-1 if at_the_end else len(data) * 4 // 5]
+    return data[: -1 if at_the_end else len(data) * 4 // 5]
 
 
 @pytest.mark.parametrize(('fault', 'message'), FRAME_FAULTS.items(), ids=FRAME_FAULTS)
@@ -186,17 +205,33 @@ def test_whole_pictures_pass(kind):
     check_picture(faulty_frame(kind) + bytes(100))  # some cameras fill up
 
 
-@pytest.mark.parametrize(('line', 'first', 'message'), [
-    ('clip 4 0', 1, None), ('clip 3 0', 1, None), ('clip 5 0', 1, 'no frame 5'), ('clip 4 0', 2, 'set start_index=1'),
-    ('clip 4 0', 0, 'no frame'), ('clip 1 3 0', 1, None)], ids=str)
+@pytest.mark.parametrize(
+    ('line', 'first', 'message'),
+    [
+        ('clip 4 0', 1, None),
+        ('clip 3 0', 1, None),
+        ('clip 5 0', 1, 'no frame 5'),
+        ('clip 4 0', 2, 'set start_index=1'),
+        ('clip 4 0', 0, 'no frame'),
+        ('clip 1 3 0', 1, None),
+    ],
+    ids=str,
+)
 def test_the_numbers_in_a_folder_are_those_of_the_list(tmp_path, line, first, message):
     """A list or a config that is one off would give every clip's neighbours without a word."""
     (tmp_path / 'clip').mkdir()
     for i, frame in enumerate(FRAMES[:4], 1):
         cv2.imwrite(str(tmp_path / 'clip' / f'{i:05d}.jpg'), frame)
     (tmp_path / 'list.txt').write_text(f'{line}\n')
-    dataset = RawframeDataset(str(tmp_path / 'list.txt'), RAW, dict(img=str(tmp_path)), filename_tmpl='{:05}.jpg',
-                              with_offset=line.count(' ') > 2, start_index=first, serialize_data=False)
+    dataset = RawframeDataset(
+        str(tmp_path / 'list.txt'),
+        RAW,
+        dict(img=str(tmp_path)),
+        filename_tmpl='{:05}.jpg',
+        with_offset=line.count(' ') > 2,
+        start_index=first,
+        serialize_data=False,
+    )
     if message is None:
         assert len(dataset[0]['imgs']) == 4
     else:
@@ -204,12 +239,16 @@ def test_the_numbers_in_a_folder_are_those_of_the_list(tmp_path, line, first, me
             dataset[0]
 
 
-@pytest.mark.parametrize('kind, lines, bad', [
-    (VideoDataset, ['a.mp4 0', 'my clip.mp4 3'], r"line 2, 'my clip\.mp4 3'"),
-    (VideoDataset, ['a.mp4 0', 'b.mp4 cat'], r"line 2, 'b\.mp4 cat'"),
-    (RawframeDataset, ['my clip 12 3', 'a 12 0'], r"line 1, 'my clip 12 3'"),
-    (RawframeDataset, ['a 12 0', 'b 12 0 1'], r"line 2, 'b 12 0 1'"),
-], ids=['video', 'label', 'frames', 'labels'])
+@pytest.mark.parametrize(
+    'kind, lines, bad',
+    [
+        (VideoDataset, ['a.mp4 0', 'my clip.mp4 3'], r"line 2, 'my clip\.mp4 3'"),
+        (VideoDataset, ['a.mp4 0', 'b.mp4 cat'], r"line 2, 'b\.mp4 cat'"),
+        (RawframeDataset, ['my clip 12 3', 'a 12 0'], r"line 1, 'my clip 12 3'"),
+        (RawframeDataset, ['a 12 0', 'b 12 0 1'], r"line 2, 'b 12 0 1'"),
+    ],
+    ids=['video', 'label', 'frames', 'labels'],
+)
 def test_a_line_that_cannot_be_read_is_named(tmp_path, kind, lines, bad):
     (tmp_path / 'list.txt').write_text(''.join(f'{line}\n' for line in lines))
     with pytest.raises(ValueError, match=f"list.txt cannot be read, see {bad}.*delimiter=';'"):

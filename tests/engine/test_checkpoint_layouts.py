@@ -22,7 +22,8 @@ def test_keys_of_the_real_resnet50s(source, target):
     assert result.unused == []
     assert result.unfilled == [key for key in expected if 'non_local_block' in key]
     assert {key: value.shape for key, value in result.state.items()} == {
-        key: shape for key, shape in expected.items() if key not in result.unfilled}
+        key: shape for key, shape in expected.items() if key not in result.unfilled
+    }
 
 
 @pytest.mark.parametrize('source', ['torchvision', 'mmpretrain', 'mmaction2'])
@@ -55,15 +56,14 @@ class AuthorsConv(nn.Module):
         g1 = self.gd(F.relu(self.ce_bn(encoded)))  # (B, C, 9)
         g2 = self.gd2(F.relu(self.ci_bn(mixed)))  # (B, O, 9)
         kernels = torch.sigmoid(g1[:, None] + g2[:, :, None]).unflatten(3, (3, 3)) * self.weight  # (B, O, C, 3, 3)
-        return torch.cat([F.conv2d(x[i:i + 1], kernels[i], padding=1) for i in range(len(x))])  # (B, O, H, W)
+        return torch.cat([F.conv2d(x[i : i + 1], kernels[i], padding=1) for i in range(len(x))])  # (B, O, H, W)
 
 
 @pytest.mark.parametrize('prefix', ['', 'module.'], ids=['bare', 'parallel'])
 def test_authors_layer_and_back(prefix):
     torch.manual_seed(0)
     theirs = randomise(nn.ModuleDict(dict(conv1=AuthorsConv(32, 64), conv2=nn.Conv2d(64, 8, 1, bias=False))))
-    ours = nn.ModuleDict(dict(conv1=CGConv2d(32, 64, 3, padding=1, bias=False),
-                              conv2=CGConv2d(64, 8, 1, bias=False)))
+    ours = nn.ModuleDict(dict(conv1=CGConv2d(32, 64, 3, padding=1, bias=False), conv2=CGConv2d(64, 8, 1, bias=False)))
     result = convert_state({f'{prefix}{key}': value for key, value in theirs.state_dict().items()}, to='torchvision')
     assert (result.source, result.unused) == ('authors', [])
     ours.load_state_dict(result.state)
@@ -74,7 +74,8 @@ def test_authors_layer_and_back(prefix):
     back = convert_state(ours.state_dict(), to='authors')
     assert back.unused == []
     assert {key: value.shape for key, value in back.state.items()} == {
-        key: value.shape for key, value in theirs.state_dict().items()}
+        key: value.shape for key, value in theirs.state_dict().items()
+    }
     theirs.load_state_dict(back.state)
 
 

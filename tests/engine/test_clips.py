@@ -11,10 +11,16 @@ from mmengine.registry import MODELS, TRANSFORMS
 from mmcgc.engine import ClipsHook, check_clips, launch
 
 GATED = dict(type='CGConv', num_segments=8)
-TSN = dict(type='Recognizer2D', backbone=dict(type='ResNet', depth=18),
-           cls_head=dict(type='TSNHead', num_classes=2, in_channels=512))
-TSM = dict(type='Recognizer2D', backbone=dict(type='ResNetTSM', depth=18),
-           cls_head=dict(type='TSMHead', num_classes=2, in_channels=512))
+TSN = dict(
+    type='Recognizer2D',
+    backbone=dict(type='ResNet', depth=18),
+    cls_head=dict(type='TSNHead', num_classes=2, in_channels=512),
+)
+TSM = dict(
+    type='Recognizer2D',
+    backbone=dict(type='ResNetTSM', depth=18),
+    cls_head=dict(type='TSMHead', num_classes=2, in_channels=512),
+)
 
 
 def build(config, head=None, **backbone):
@@ -67,12 +73,15 @@ def test_frames_that_would_mix_are_refused(steps, conv_cfg):
         check_clips(model, pipeline(*steps).transforms)
 
 
-@pytest.mark.parametrize(('head', 'backbone'), [
-    pytest.param(dict(num_segments=16), dict(conv_cfg=dict(GATED, num_segments=16)), id='backbone-left-at-8'),
-    pytest.param(dict(num_segments=16), dict(num_segments=16, conv_cfg=GATED), id='gates-left-at-8'),
-    pytest.param(dict(), dict(num_segments=16, conv_cfg=dict(GATED, num_segments=16)), id='head-left-at-8'),
-    pytest.param(dict(temporal_pool=True), dict(temporal_pool=True, conv_cfg=GATED), id='temporal-pool'),
-])
+@pytest.mark.parametrize(
+    ('head', 'backbone'),
+    [
+        pytest.param(dict(num_segments=16), dict(conv_cfg=dict(GATED, num_segments=16)), id='backbone-left-at-8'),
+        pytest.param(dict(num_segments=16), dict(num_segments=16, conv_cfg=GATED), id='gates-left-at-8'),
+        pytest.param(dict(), dict(num_segments=16, conv_cfg=dict(GATED, num_segments=16)), id='head-left-at-8'),
+        pytest.param(dict(temporal_pool=True), dict(temporal_pool=True, conv_cfg=GATED), id='temporal-pool'),
+    ],
+)
 def test_lengths_that_differ_within_a_network_are_refused(head, backbone):
     with pytest.raises(ValueError, match='num_segments=.*, but (4|8|16) in'):
         check_clips(build(TSM, head, **backbone), ())
@@ -82,11 +91,15 @@ def runner_of(model, dataset):
     return SimpleNamespace(model=model, test_loop=SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset)))
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda dataset: dataset,
-    lambda dataset: SimpleNamespace(dataset=dataset),
-    lambda dataset: SimpleNamespace(datasets=[SimpleNamespace(pipeline=pipeline(sample())), dataset]),
-], ids=['alone', 'repeated', 'concatenated'])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda dataset: dataset,
+        lambda dataset: SimpleNamespace(dataset=dataset),
+        lambda dataset: SimpleNamespace(datasets=[SimpleNamespace(pipeline=pipeline(sample())), dataset]),
+    ],
+    ids=['alone', 'repeated', 'concatenated'],
+)
 def test_the_hook_looks_into_every_data_set(wrap):
     dataset = SimpleNamespace(pipeline=pipeline(sample(num_clips=25)))
     with pytest.raises(ValueError, match='num_clips=25'):
@@ -111,6 +124,15 @@ def test_the_tools_check_configs_that_do_not_ask_for_it(tmp_path, own_scope):
     config = ROOT / 'configs/quickstart/tsn-cgc-resnet10_1xb64-1x1x8-5e_moving-digits.py'
     dataset = 'train_dataloader.dataset'
     with pytest.raises(ValueError, match='num_clips=12'):
-        launch.train(str(config), work_dir=str(tmp_path), no_validate=True, cfg_options={
-            'custom_hooks': [], 'train_dataloader.num_workers': 0, f'{dataset}.num_clips': 8,
-            f'{dataset}.data_root': str(tmp_path), f'{dataset}.pipeline.1.num_clips': 12})
+        launch.train(
+            str(config),
+            work_dir=str(tmp_path),
+            no_validate=True,
+            cfg_options={
+                'custom_hooks': [],
+                'train_dataloader.num_workers': 0,
+                f'{dataset}.num_clips': 8,
+                f'{dataset}.data_root': str(tmp_path),
+                f'{dataset}.pipeline.1.num_clips': 12,
+            },
+        )

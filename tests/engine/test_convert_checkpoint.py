@@ -23,8 +23,10 @@ IMAGENET = ROOT / 'configs/classification/imagenet/cgc-resnet50_8xb32_in1k.py'
 @pytest.fixture(scope='module')
 def pictures():
     """Four crops of two photographs, normalised: (4, 3, 64, 64)."""
-    crops = [image[y:y + 384, x:x + 384] for image, (y, x) in zip(
-        load_sample_images().images * 2, [(0, 0), (0, 200), (40, 250), (20, 60)], strict=True)]
+    crops = [
+        image[y : y + 384, x : x + 384]
+        for image, (y, x) in zip(load_sample_images().images * 2, [(0, 0), (0, 200), (40, 250), (20, 60)], strict=True)
+    ]
     x = torch.stack([torch.from_numpy(crop.copy()) for crop in crops]).permute(0, 3, 1, 2).float()
     return F.interpolate((x - 120) / 60, size=64, mode='bilinear', antialias=True)
 
@@ -76,10 +78,21 @@ def test_preserve_function_on_real_pictures(pictures, tmp_path):
     assert len(decoders) == 2 * 17 and all(grad.abs().max() > 0 for grad in decoders.values())
 
 
-@pytest.mark.parametrize('gate', [
-    {}, dict(branches='in'), dict(branches='out'), dict(combine='product'), dict(combine='sigmoid_product'),
-    dict(shared_norm=True), dict(shared_decoder=True), dict(separate_encoding=True), dict(pool='max', latent='full')
-], ids=lambda gate: '-'.join(f'{key}_{value}' for key, value in gate.items()) or 'default')
+@pytest.mark.parametrize(
+    'gate',
+    [
+        {},
+        dict(branches='in'),
+        dict(branches='out'),
+        dict(combine='product'),
+        dict(combine='sigmoid_product'),
+        dict(shared_norm=True),
+        dict(shared_decoder=True),
+        dict(separate_encoding=True),
+        dict(pool='max', latent='full'),
+    ],
+    ids=lambda gate: '-'.join(f'{key}_{value}' for key, value in gate.items()) or 'default',
+)
 def test_preserve_function_with_every_gate(gate, pictures):
     plain = trained_like(small_model(), pictures)
     gated, model = (small_model(conv_cfg=dict(type='CGConv', gate=dict(gate, init='preserve'))) for _ in range(2))
@@ -143,27 +156,43 @@ def config(tmp_path):
     """A gated network of seven convolutions with a kernel above 1x1."""
     backbone = dict(type='mmcgc.CIFARResNet', depth=8, conv_cfg=dict(type='CGConv'))
     path = tmp_path / 'small.py'
-    Config(dict(default_scope='mmpretrain', custom_imports=dict(imports=['mmcgc']),
-                model=dict(SMALL, backbone=backbone))).dump(path)
+    Config(
+        dict(default_scope='mmpretrain', custom_imports=dict(imports=['mmcgc']), model=dict(SMALL, backbone=backbone))
+    ).dump(path)
     return path
 
 
 FAULTS = {
-    'unknown layout': (lambda s: {'blocks.0.qkv.weight': torch.zeros(1)}, dict(to='mmpretrain'),
-                       'unknown layout.*blocks.0'),
+    'unknown layout': (
+        lambda s: {'blocks.0.qkv.weight': torch.zeros(1)},
+        dict(to='mmpretrain'),
+        'unknown layout.*blocks.0',
+    ),
     'empty': (lambda s: {}, dict(to='mmpretrain'), 'no weights'),
     'no tensor': (lambda s: dict(s, epoch=3), dict(to='mmpretrain'), 'no tensor under epoch'),
     'nested': (lambda s: dict(state_dict=[1]), dict(to='mmpretrain'), 'expected a state_dict'),
-    'twice the same': (lambda s: dict(s, **{'module.conv1.weight': s['conv1.weight']}), dict(to='mmpretrain'),
-                       'conv1.weight and module.conv1.weight'),
+    'twice the same': (
+        lambda s: dict(s, **{'module.conv1.weight': s['conv1.weight']}),
+        dict(to='mmpretrain'),
+        'conv1.weight and module.conv1.weight',
+    ),
     'only a head left out': (lambda s: {'fc.weight': s['fc.weight']}, dict(to='mmpretrain', head=False), 'nothing in'),
-    'wrong shape': (lambda s: dict(s, **{'conv1.weight': torch.zeros(16, 3, 7, 7)}), dict(config=True),
-                    r'conv1.weight is \(16, 3, 7, 7\), but backbone.conv1.weight is \(16, 3, 3, 3\).*config'),
+    'wrong shape': (
+        lambda s: dict(s, **{'conv1.weight': torch.zeros(16, 3, 7, 7)}),
+        dict(config=True),
+        r'conv1.weight is \(16, 3, 7, 7\), but backbone.conv1.weight is \(16, 3, 3, 3\).*config',
+    ),
     'other classes': (lambda s: dict(s, **{'fc.bias': torch.zeros(5)}), dict(config=True), 'fc.bias.*no-head'),
-    'missing convolution': (lambda s: without(s, 'layer3.0.conv2'), dict(config=True, preserve_function=True),
-                            '6 of 7 gated.*layer3.0.conv2.weight'),
-    'gates there already': (lambda s: dict(s, **{'conv1.gd.weight': torch.zeros(9, 5)}),
-                            dict(config=True, preserve_function=True), 'gates already.*conv1.gd.weight'),
+    'missing convolution': (
+        lambda s: without(s, 'layer3.0.conv2'),
+        dict(config=True, preserve_function=True),
+        '6 of 7 gated.*layer3.0.conv2.weight',
+    ),
+    'gates there already': (
+        lambda s: dict(s, **{'conv1.gd.weight': torch.zeros(9, 5)}),
+        dict(config=True, preserve_function=True),
+        'gates already.*conv1.gd.weight',
+    ),
     'preserve without config': (dict, dict(to='mmpretrain', preserve_function=True), 'needs a config'),
     'target of another kind': (dict, dict(to='mmpretrain', target='b.ckpt'), "'.*b.ckpt'.*.safetensors"),
     'target is the source': (dict, dict(to='mmpretrain', target='a.pth'), 'it is .*a.pth, which is read'),
@@ -243,9 +272,8 @@ def test_interrupted_writing_keeps_the_old_file(tmp_path, monkeypatch):
 
 
 class Call:
-
     def __reduce__(self):
-        return print, ('ran', )
+        return print, ('ran',)
 
 
 def test_tool(tmp_path, monkeypatch, capsys, config):
@@ -260,10 +288,25 @@ def test_tool(tmp_path, monkeypatch, capsys, config):
         return capsys.readouterr().out
 
     torch.save(dict(plain_state(), extra=torch.zeros(2)), source)
-    out = run(source, target, '--config', config, '--preserve-function', '--no-head',
-              '--cfg-options', 'model.backbone.conv_cfg.gate.init=preserve')
-    assert out.splitlines()[1:] == ['3 keys of the source went nowhere:', '  fc.weight', '  fc.bias', '  extra',
-                                    '2 keys of the model got no value:', '  head.fc.weight', '  head.fc.bias']
+    out = run(
+        source,
+        target,
+        '--config',
+        config,
+        '--preserve-function',
+        '--no-head',
+        '--cfg-options',
+        'model.backbone.conv_cfg.gate.init=preserve',
+    )
+    assert out.splitlines()[1:] == [
+        '3 keys of the source went nowhere:',
+        '  fc.weight',
+        '  fc.bias',
+        '  extra',
+        '2 keys of the model got no value:',
+        '  head.fc.weight',
+        '  head.fc.bias',
+    ]
     assert 'with --config only' in run(source, target, '--to', 'timm')
 
     torch.save(dict(weight=Call()), source)

@@ -21,8 +21,11 @@ def network() -> nn.Module:
 
 
 def runner(backbone: nn.Module, **changes) -> SimpleNamespace:
-    made = dict(model=SimpleNamespace(backbone=backbone), optim_wrapper=SimpleNamespace(_accumulative_counts=1),
-                logger=logging.getLogger('test'))
+    made = dict(
+        model=SimpleNamespace(backbone=backbone),
+        optim_wrapper=SimpleNamespace(_accumulative_counts=1),
+        logger=logging.getLogger('test'),
+    )
     return SimpleNamespace(**made | changes)
 
 

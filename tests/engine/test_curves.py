@@ -17,7 +17,6 @@ BATCHES = 5
 
 
 class Slope(BaseModel):
-
     def __init__(self):
         super().__init__()
         self.linear = nn.Linear(1, 1, bias=False)
@@ -45,17 +44,27 @@ def make_runner(work_dir, epochs, validate=True, interval=2, **kwargs):
     loader = DataLoader(torch.ones(BATCHES, 1), batch_size=1, collate_fn=lambda rows: dict(inputs=torch.stack(rows)))
     validation = dict(val_dataloader=loader, val_evaluator=Evaluator([Calls()]), val_cfg=dict()) if validate else {}
     return Runner(
-        Slope(), str(work_dir), train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05)), custom_hooks=[CurvesHook(interval)],
-        default_hooks=dict(logger=None), experiment_name=f'{work_dir.name}-{epochs}-{validate}', log_level='WARNING',
-        **validation, **kwargs)
+        Slope(),
+        str(work_dir),
+        train_dataloader=loader,
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05)),
+        custom_hooks=[CurvesHook(interval)],
+        default_hooks=dict(logger=None),
+        experiment_name=f'{work_dir.name}-{epochs}-{validate}',
+        log_level='WARNING',
+        **validation,
+        **kwargs,
+    )
 
 
 def read(work_dir):
     with (work_dir / 'curves.csv').open(newline='') as file:
         rows = list(csv.DictReader(file))
-    return {name: [(int(row['iter']), float(row['epoch']), float(row['value'])) for row in rows if row['name'] == name]
-            for name in dict.fromkeys(row['name'] for row in rows)}
+    return {
+        name: [(int(row['iter']), float(row['epoch']), float(row['value'])) for row in rows if row['name'] == name]
+        for name in dict.fromkeys(row['name'] for row in rows)
+    }
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ def states(files):
 def test_what_two_networks_have_in_common_is_the_same(names, tmp_path):
     drawn = states(write_initial_weights(configs(names), 0, tmp_path))
     for i, first in enumerate(drawn):
-        for second in drawn[i + 1:]:
+        for second in drawn[i + 1 :]:
             common = [key for key in first.keys() & second.keys() if first[key].shape == second[key].shape]
             assert len(common) >= 50
             assert [key for key in common if not torch.equal(first[key], second[key])] == []

@@ -60,8 +60,11 @@ def loader(batches, count: int) -> DataLoader:
     return DataLoader([0] * count, batch_sampler=batches)
 
 
-@pytest.mark.parametrize('ranks', [
-    ([0, 1, 2, 3], [4, 5, 2, 3]), ([0, 1, 2], [3, 4]), ([0, 2, 4], [1, 3, 3])], ids=['twice', 'uneven', 'padded'])
+@pytest.mark.parametrize(
+    'ranks',
+    [([0, 1, 2, 3], [4, 5, 2, 3]), ([0, 1, 2], [3, 4]), ([0, 2, 4], [1, 3, 3])],
+    ids=['twice', 'uneven', 'padded'],
+)
 def test_samples_that_would_not_count_once_are_refused(monkeypatch, ranks):
     count = max(max(rank) for rank in ranks) + 1 + (len(ranks[0]) == 3 and 5 in ranks[1])
     monkeypatch.setattr(each_sample_once, 'all_gather_object', lambda mine: list(ranks))

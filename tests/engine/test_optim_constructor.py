@@ -19,16 +19,22 @@ NORM = (1, False)
 BIAS = (2, False)
 HEAD_WEIGHT = (5, True)
 HEAD_BIAS = (10, False)
-TSM = dict(constructor='mmcgc.GatedTSMOptimWrapperConstructor', paramwise_cfg=dict(fc_lr5=True),
-           optimizer=dict(type='SGD', lr=1.0, weight_decay=1.0))
+TSM = dict(
+    constructor='mmcgc.GatedTSMOptimWrapperConstructor',
+    paramwise_cfg=dict(fc_lr5=True),
+    optimizer=dict(type='SGD', lr=1.0, weight_decay=1.0),
+)
 
 
 def treatment(model, optim_wrapper):
     """{name: (times the learning rate, whether it decays)} of every parameter in the optimiser; each is there once."""
     optimizer = build_optim_wrapper(model, optim_wrapper).optimizer
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    optimised = [(names[id(p)], (group['lr'] / optim_wrapper['optimizer']['lr'], group['weight_decay'] > 0))
-                 for group in optimizer.param_groups for p in group['params']]
+    optimised = [
+        (names[id(p)], (group['lr'] / optim_wrapper['optimizer']['lr'], group['weight_decay'] > 0))
+        for group in optimizer.param_groups
+        for p in group['params']
+    ]
     assert len(optimised) == len(dict(optimised))
     return dict(optimised)
 
@@ -81,9 +87,16 @@ def test_biases_of_gated_convolutions_learn():
     assert treated['fc_cls.bias'] == HEAD_BIAS and treated['first.gate.decode_in.weight'] == WEIGHT
 
 
-@pytest.mark.parametrize('options', [dict(), dict(gate=dict(temporal_decoder='additive'), num_segments=4),
-                                     dict(gate=dict(norm='group')), dict(gate=dict(norm='none'))],
-                         ids=['joint', 'additive', 'group-norm', 'no-norm'])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(gate=dict(temporal_decoder='additive'), num_segments=4),
+        dict(gate=dict(norm='group')),
+        dict(gate=dict(norm='none')),
+    ],
+    ids=['joint', 'additive', 'group-norm', 'no-norm'],
+)
 def test_equals_mmaction2_where_nothing_is_missing(options):
     net = Net(bias=False, **options)
     assert treatment(net, TSM) == treatment(net, dict(TSM, constructor='mmaction.TSMOptimWrapperConstructor'))

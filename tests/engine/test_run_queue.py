@@ -31,8 +31,14 @@ def queue(tmp_path):
     events = tmp_path / 'events'
 
     def make(*ticks):
-        return [Training((sys.executable, '-c', TRAIN, str(tmp_path / f'run{i}'), str(count), str(events)),
-                         tmp_path / f'run{i}', max(count, 1)) for i, count in enumerate(ticks)]
+        return [
+            Training(
+                (sys.executable, '-c', TRAIN, str(tmp_path / f'run{i}'), str(count), str(events)),
+                tmp_path / f'run{i}',
+                max(count, 1),
+            )
+            for i, count in enumerate(ticks)
+        ]
 
     return make, lambda: events.read_text().splitlines() if events.exists() else []
 
@@ -75,10 +81,14 @@ def test_a_failure_is_told_when_the_others_are_done(queue):
     assert trainings[1].finished
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (dict(jobs=0), 'at least 1, got 0'),
-    (dict(jobs=1, minutes=0), 'must be positive, got 0'),
-], ids=['jobs', 'minutes'])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(jobs=0), 'at least 1, got 0'),
+        (dict(jobs=1, minutes=0), 'must be positive, got 0'),
+    ],
+    ids=['jobs', 'minutes'],
+)
 def test_numbers_must_be_positive(queue, arguments, message):
     with pytest.raises(ValueError, match=message):
         run_queue(queue[0](1), **arguments)
@@ -96,9 +106,11 @@ def test_the_time_may_be_limited(queue):
 
 def start_queue(tmp_path, ticks):
     """A queue of one training in a process of its own."""
-    code = (f'import sys; from pathlib import Path; from mmcgc.engine.run_queue import Training, run_queue; '
-            f'run_queue([Training((sys.executable, "-c", {TRAIN!r}, "{tmp_path}/run0", "{ticks}", "{tmp_path}/events"),'
-            f'Path("{tmp_path}/run0"), {ticks})], 1, poll_seconds=0.01)')
+    code = (
+        f'import sys; from pathlib import Path; from mmcgc.engine.run_queue import Training, run_queue; '
+        f'run_queue([Training((sys.executable, "-c", {TRAIN!r}, "{tmp_path}/run0", "{ticks}", "{tmp_path}/events"),'
+        f'Path("{tmp_path}/run0"), {ticks})], 1, poll_seconds=0.01)'
+    )
     process = subprocess.Popen([sys.executable, '-c', code])
     while not (tmp_path / 'run0' / 'epoch_3.pth').exists():
         time.sleep(0.01)

@@ -55,7 +55,7 @@ def die_in_write(count: int) -> None:
 
     def half(self, obj, filepath):
         path = Path(filepath)
-        path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}').write_bytes(obj[:len(obj) // 2])
+        path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}').write_bytes(obj[: len(obj) // 2])
         die()
 
     def unplaced(source, target):
@@ -104,6 +104,7 @@ def in_child(run, log: Path) -> int:
         status = 0
     except BaseException:
         import traceback
+
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -121,8 +122,11 @@ def state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def differences(actual: dict, expected: dict) -> list[str]:
-    return [name for name in {*actual, *expected}
-            if name not in actual or name not in expected or not torch.equal(actual[name], expected[name])]
+    return [
+        name
+        for name in {*actual, *expected}
+        if name not in actual or name not in expected or not torch.equal(actual[name], expected[name])
+    ]
 
 
 class Trial:
@@ -200,8 +204,10 @@ def kill_and_resume(config: str, options: dict, kills: int, seed: int, moments=M
                     done = trial.run(name, trap=lambda m=moment, n=count: TRAPS[m](n))
                 hits[moment] += not done
                 whole = trial.check_whole(name)
-                print(f'{name}: {"reached the end" if done else "killed"} ({moment}), {whole} whole checkpoints',
-                      flush=True)
+                print(
+                    f'{name}: {"reached the end" if done else "killed"} ({moment}), {whole} whole checkpoints',
+                    flush=True,
+                )
             if not done:
                 trial.run(name)
             wrong += [f'{name}: {what}' for what in differences(trial.final(name), expected)]
@@ -218,11 +224,14 @@ def main() -> int:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     args = parser.parse_args()
     import mmpretrain.models  # noqa: F401  once, for all the trainings
+
     hits, wrong = kill_and_resume(args.config, args.cfg_options, args.kills, args.seed, args.moments)
     for line in wrong:
         print(f'DIFFERS  {line}')
-    print(f'{sum(hits.values())} kills ({", ".join(f"{n} {m}" for m, n in sorted(hits.items()))}), '
-          f'{len(wrong)} differences from the uninterrupted training')
+    print(
+        f'{sum(hits.values())} kills ({", ".join(f"{n} {m}" for m, n in sorted(hits.items()))}), '
+        f'{len(wrong)} differences from the uninterrupted training'
+    )
     return 1 if wrong else 0
 
 

@@ -61,11 +61,15 @@ def test_a_full_disk_names_the_last_good_checkpoint(tiny, own_scope, tmp_path, m
 
     monkeypatch.setattr(WholeFileBackend, 'put', put_until_full)
     # The accuracy of the second epoch is better than any before it, so that a new best checkpoint is due.
-    monkeypatch.setattr('mmcgc.engine.safe_checkpoint.SafeCheckpointHook.rule_map',
-                        dict(greater=lambda *_: True, less=lambda *_: True))
+    monkeypatch.setattr(
+        'mmcgc.engine.safe_checkpoint.SafeCheckpointHook.rule_map', dict(greater=lambda *_: True, less=lambda *_: True)
+    )
     last = 'epoch_1.pth' if full_at == 'epoch_2.pth' else 'epoch_2.pth'
-    with pytest.raises(OSError, match=rf'No space left on device \(\d+ bytes\), writing .*{full_at}; .* MB are free.*'
-                                      rf'{last}, is whole: go on with --resume once there is room'):
+    with pytest.raises(
+        OSError,
+        match=rf'No space left on device \(\d+ bytes\), writing .*{full_at}; .* MB are free.*'
+        rf'{last}, is whole: go on with --resume once there is room',
+    ):
         launch.train(str(tiny.config), work_dir=str(tmp_path), cfg_options=KEEP_ONE)
     left = sorted(path.name for path in tmp_path.glob('*.pth'))
     assert 'best_accuracy_top1_epoch_1.pth' in left and full_at not in left and not any('.part' in n for n in left)
@@ -81,7 +85,6 @@ def test_old_checkpoints_and_half_written_ones_are_removed_in_the_end(tiny, own_
 
 
 class TestLatestCheckpoint:
-
     @pytest.fixture
     def work_dir(self, tmp_path):
         folder = tmp_path / 'run'
@@ -116,7 +119,7 @@ class TestLatestCheckpoint:
 
 
 def half(content: bytes) -> bytes:
-    return content[:len(content) // 2]
+    return content[: len(content) // 2]
 
 
 def one_bit(content: bytes) -> bytes:
@@ -139,9 +142,13 @@ def test_a_damaged_checkpoint_is_not_taken_for_a_good_one(tiny, trained, own_sco
 
 
 def test_resuming_before_the_first_checkpoint_starts_as_the_config_says(tiny, trained, own_scope, tmp_path):
-    options = {'load_from': str(trained / 'epoch_2.pth'), 'train_cfg.max_epochs': 1,
-               'optim_wrapper.optimizer.lr': 1e-12}
-    runner = launch.train(str(tiny.config), work_dir=str(tmp_path), resume='auto', no_validate=True,
-                          cfg_options=options)
+    options = {
+        'load_from': str(trained / 'epoch_2.pth'),
+        'train_cfg.max_epochs': 1,
+        'optim_wrapper.optimizer.lr': 1e-12,
+    }
+    runner = launch.train(
+        str(tiny.config), work_dir=str(tmp_path), resume='auto', no_validate=True, cfg_options=options
+    )
     started = torch.load(trained / 'epoch_2.pth')['state_dict']['backbone.conv1.weight']
     torch.testing.assert_close(runner.model.backbone.conv1.weight.data, started)

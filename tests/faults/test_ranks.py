@@ -27,8 +27,16 @@ def dist_train(run_tool, config: Path, nodes: int, ranks: int, work_dir: Path, *
     options.update(NNODES=str(nodes), MASTER_ADDR='127.0.0.1', PORT=free_port())
 
     def start(node: int) -> subprocess.CompletedProcess:
-        return run_tool('dist_train.sh', config, ranks, '--work-dir', str(work_dir).format(node=node), *arguments,
-                        **options, NODE_RANK=str(node))
+        return run_tool(
+            'dist_train.sh',
+            config,
+            ranks,
+            '--work-dir',
+            str(work_dir).format(node=node),
+            *arguments,
+            **options,
+            NODE_RANK=str(node),
+        )
 
     with ThreadPoolExecutor(nodes) as pool:
         return list(pool.map(start, range(nodes)))
@@ -46,13 +54,22 @@ def training(kind: str, ranks: int, root: Path) -> tuple[Path, list[str]]:
         return root / 'tiny.py', [f'train_dataloader.batch_size={12 // ranks}', 'model.backbone.norm_eval=True']
     if kind == 'clips':
         return quickstart / 'tsn-cgc-resnet10_1xb64-1x1x8-5e_moving-digits.py', [
-            f'train_dataloader.batch_size={12 // ranks}', 'model.backbone.norm_eval=True', 'train_cfg.max_epochs=2',
-            'train_dataloader.dataset.num_clips=24', f'train_dataloader.dataset.data_root={root}/clips',
-            'param_scheduler.total_steps=2', NO_STEPS_OF_ROUNDING]
+            f'train_dataloader.batch_size={12 // ranks}',
+            'model.backbone.norm_eval=True',
+            'train_cfg.max_epochs=2',
+            'train_dataloader.dataset.num_clips=24',
+            f'train_dataloader.dataset.data_root={root}/clips',
+            'param_scheduler.total_steps=2',
+            NO_STEPS_OF_ROUNDING,
+        ]
     steps = dict.fromkeys(['train_cfg.max_iters', 'default_hooks.checkpoint.interval'], 24 // ranks)
     return quickstart / 'cgc-lightconv_1xt2k-1k_number-words.py', [
-        'train_dataloader.batch_sampler.max_tokens=200', f'optim_wrapper.accumulative_counts={4 // ranks}',
-        'param_scheduler=[]', NO_STEPS_OF_ROUNDING, *(f'{key}={value}' for key, value in steps.items())]
+        'train_dataloader.batch_sampler.max_tokens=200',
+        f'optim_wrapper.accumulative_counts={4 // ranks}',
+        'param_scheduler=[]',
+        NO_STEPS_OF_ROUNDING,
+        *(f'{key}={value}' for key, value in steps.items()),
+    ]
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -70,8 +87,10 @@ def test_one_two_and_four_ranks_learn_the_same(kind, tiny, run_tool, tmp_path):
         ends[work_dir.name] = torch.load(latest_checkpoint(work_dir))['state_dict']
     alone = ends.pop('1 x 1')
     worst = {name: max(difference(end[key], alone[key]) for key in alone) for name, end in ends.items()}
-    print(f'\n{kind}: largest difference from one rank, of a weight, relative to the largest of its tensor: '
-          + ', '.join(f'{name} ranks {value:.1e}' for name, value in worst.items()))
+    print(
+        f'\n{kind}: largest difference from one rank, of a weight, relative to the largest of its tensor: '
+        + ', '.join(f'{name} ranks {value:.1e}' for name, value in worst.items())
+    )
     assert max(worst.values()) < 1e-4
 
 
@@ -93,8 +112,20 @@ def test_four_tasks_under_slurm_learn_the_same(tiny, run_tool, tmp_path):
     for tasks in (1, 4):
         config, options = training('images', tasks, tiny.root)
         work_dir = tmp_path / str(tasks)
-        run_tool('slurm_train.sh', 'cpu', 'job', config, work_dir, '--no-validate', '--cfg-options', *options,
-                 GPUS='0', TASKS=str(tasks), MASTER_PORT=free_port(), PATH=path)
+        run_tool(
+            'slurm_train.sh',
+            'cpu',
+            'job',
+            config,
+            work_dir,
+            '--no-validate',
+            '--cfg-options',
+            *options,
+            GPUS='0',
+            TASKS=str(tasks),
+            MASTER_PORT=free_port(),
+            PATH=path,
+        )
         ends.append(torch.load(latest_checkpoint(work_dir))['state_dict'])
     assert (tmp_path / '4' / 'rank3.pt').exists()
     assert max(difference(ends[1][key], ends[0][key]) for key in ends[0]) < 1e-4
@@ -131,11 +162,15 @@ custom_hooks = [dict(type='Dying')]
 """
 
 
-@pytest.mark.parametrize('way, nodes, said, left', [
-    ('error', 1, 'ArithmeticError: this rank has had enough', 1),
-    ('kill', 1, f'Signal {int(signal.SIGKILL)}', 4),
-    ('node', 2, 'Connection (closed|reset) by peer', 1),
-], ids=['error', 'kill', 'node'])
+@pytest.mark.parametrize(
+    'way, nodes, said, left',
+    [
+        ('error', 1, 'ArithmeticError: this rank has had enough', 1),
+        ('kill', 1, f'Signal {int(signal.SIGKILL)}', 4),
+        ('node', 2, 'Connection (closed|reset) by peer', 1),
+    ],
+    ids=['error', 'kill', 'node'],
+)
 def test_a_rank_that_dies_ends_the_job_and_another_number_goes_on(tiny, run_tool, way, nodes, said, left):
     config = tiny.root / 'tiny_dying.py'
     config.write_text(DYING_CONFIG)
@@ -145,12 +180,21 @@ def test_a_rank_that_dies_ends_the_job_and_another_number_goes_on(tiny, run_tool
     seconds = time.time() - (work_dir / 'died').stat().st_mtime
     print(f'\n{way}: the job had ended {seconds:.1f} s after a rank died')
     assert seconds < 60 and broken[0].returncode != 0 and re.search(said, broken[0].stderr), broken[0].stderr[-3000:]
-    done, = dist_train(run_tool, tiny.config, 1, left, work_dir, '--resume')
+    (done,) = dist_train(run_tool, tiny.config, 1, left, work_dir, '--resume')
     assert 'resumed epoch: 1' in done.stdout + done.stderr and (work_dir / 'epoch_2.pth').exists()
 
 
 def test_nodes_whose_work_directories_differ_do_not_go_on(tiny, trained, run_tool, tmp_path):
     shutil.copytree(trained, tmp_path / '0')
-    for done in dist_train(run_tool, tiny.config, 2, 1, tmp_path / '{node}', '--resume', '--cfg-options',
-                           'train_cfg.max_epochs=3', check=False):
+    for done in dist_train(
+        run_tool,
+        tiny.config,
+        2,
+        1,
+        tmp_path / '{node}',
+        '--resume',
+        '--cfg-options',
+        'train_cfg.max_epochs=3',
+        check=False,
+    ):
         assert done.returncode != 0 and 'different places, iterations [8, 0]: put the work dir' in done.stderr

@@ -16,13 +16,15 @@ OPTIONS = {'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1, m
 @pytest.fixture
 def better(monkeypatch):
     """Every validation is better than the one before, so that a new best checkpoint is due."""
-    monkeypatch.setattr('mmcgc.engine.safe_checkpoint.SafeCheckpointHook.rule_map',
-                        dict(greater=lambda *_: True, less=lambda *_: True))
+    monkeypatch.setattr(
+        'mmcgc.engine.safe_checkpoint.SafeCheckpointHook.rule_map', dict(greater=lambda *_: True, less=lambda *_: True)
+    )
 
 
 def train(tiny, work_dir, epochs: int, resume=None) -> list[str]:
-    launch.train(str(tiny.config), work_dir=str(work_dir), resume=resume,
-                 cfg_options={**OPTIONS, 'train_cfg.max_epochs': epochs})
+    launch.train(
+        str(tiny.config), work_dir=str(work_dir), resume=resume, cfg_options={**OPTIONS, 'train_cfg.max_epochs': epochs}
+    )
     return sorted(path.name for path in work_dir.glob('*.pth'))
 
 
@@ -36,7 +38,7 @@ def test_a_hostile_checkpoint_removes_nothing(tiny, trained, own_scope, tmp_path
         (work_dir / name).touch()
     evil = torch.load(trained / 'epoch_2.pth')
     for name in (str(elsewhere), str(work_dir / mine[0])):
-        info = dict(best_ckpt=name, best_score=-1., keep_ckpt_ids=[0, 1], last_ckpt=name)
+        info = dict(best_ckpt=name, best_score=-1.0, keep_ckpt_ids=[0, 1], last_ckpt=name)
         evil['message_hub']['runtime_info'].update(info)
         evil['message_hub']['resumed_keys'].update(dict.fromkeys(info, True))
         torch.save(evil, work_dir / 'epoch_2.pth')
@@ -70,7 +72,6 @@ def test_a_damaged_note_is_named(tiny, own_scope, tmp_path):
 
 
 class TestLastCheckpoints:
-
     @pytest.fixture
     def work_dir(self, tmp_path):
         for number in (15, 30, 45, 60):

@@ -32,8 +32,12 @@ class Strike(Hook):
 
 def train(tiny, tmp_path, **options):
     own_log = dict(experiment_name=tmp_path.name)  # by default two trainings that start in one second share theirs
-    return launch.train(str(tiny.config), work_dir=str(tmp_path), no_validate=True,
-                        cfg_options={'custom_hooks': [dict(type='Strike')], **own_log, **options})
+    return launch.train(
+        str(tiny.config),
+        work_dir=str(tmp_path),
+        no_validate=True,
+        cfg_options={'custom_hooks': [dict(type='Strike')], **own_log, **options},
+    )
 
 
 @pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=['ctrl-c', 'sigterm'])
@@ -70,10 +74,25 @@ def test_other_errors_keep_their_own_face(tiny, own_scope, tmp_path):
 @pytest.mark.parametrize('number, status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=['ctrl-c', 'sigterm'])
 def test_the_whole_process_group_ends(tiny, tmp_path, number, status):
     """As a terminal or a batch system does it: the signal goes to the tool and to its workers at once."""
-    command = [sys.executable, ROOT / 'tools/train.py', tiny.config, '--work-dir', tmp_path, '--cfg-options',
-               'train_dataloader.num_workers=2', 'train_cfg.max_epochs=1000']
-    process = subprocess.Popen(command, cwd=tiny.root, env=tool_environment(tiny), start_new_session=True, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    command = [
+        sys.executable,
+        ROOT / 'tools/train.py',
+        tiny.config,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'train_dataloader.num_workers=2',
+        'train_cfg.max_epochs=1000',
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=tiny.root,
+        env=tool_environment(tiny),
+        start_new_session=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     deadline = time.monotonic() + 300
     while not (tmp_path / 'epoch_2.pth').exists() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -85,12 +104,18 @@ def test_the_whole_process_group_ends(tiny, tmp_path, number, status):
 
 
 BREAKAGES = {
-    'weight': (lambda net: net.backbone.layer2[0].conv2.weight.data.view(-1)[3:4].fill_(torch.nan),
-               r'that of backbone\.layer2\.0\.conv2 \(CGConv2d\), its weight is not finite'),
-    'gate': (lambda net: net.backbone.layer1[0].conv1.gate.decode_in.weight.data.fill_(torch.inf),
-             r'that of backbone\.layer1\.0\.conv1\.gate\.decode_in \(Linear\), its weight is not finite'),
-    'overflow': (lambda net: (net.head.fc.weight.data.fill_(3e38), net.head.fc.bias.data.fill_(3e38)),
-                 r'that of head\.fc \(Linear\), its input is finite'),
+    'weight': (
+        lambda net: net.backbone.layer2[0].conv2.weight.data.view(-1)[3:4].fill_(torch.nan),
+        r'that of backbone\.layer2\.0\.conv2 \(CGConv2d\), its weight is not finite',
+    ),
+    'gate': (
+        lambda net: net.backbone.layer1[0].conv1.gate.decode_in.weight.data.fill_(torch.inf),
+        r'that of backbone\.layer1\.0\.conv1\.gate\.decode_in \(Linear\), its weight is not finite',
+    ),
+    'overflow': (
+        lambda net: (net.head.fc.weight.data.fill_(3e38), net.head.fc.bias.data.fill_(3e38)),
+        r'that of head\.fc \(Linear\), its input is finite',
+    ),
     'data': (lambda net: net.data_preprocessor.std.fill_(0), 'that of data_preprocessor'),
 }
 
@@ -135,12 +160,12 @@ def test_loss_scaling_may_overflow_for_a_while(monkeypatch):
     monkeypatch.setattr(AmpOptimWrapper, 'optim_context', lambda *_: nullcontext())
     taken = []
     monkeypatch.setattr(AmpOptimWrapper, 'update_params', lambda self, loss: taken.append(loss))
-    runner = SimpleNamespace(optim_wrapper=wrapper, model=Broken(1.), iter=0, epoch=0)
+    runner = SimpleNamespace(optim_wrapper=wrapper, model=Broken(1.0), iter=0, epoch=0)
     hook = LossGuardHook()
     hook.before_train(runner)
     hook.before_train_iter(runner, 0, [torch.ones(1, 1)])
     overflow = torch.tensor(torch.inf)
-    for loss in [overflow] * 20 + [torch.tensor(1.)] + [overflow] * 20:
+    for loss in [overflow] * 20 + [torch.tensor(1.0)] + [overflow] * 20:
         wrapper.update_params(loss)
     assert len(taken) == 41
     with pytest.raises(FloatingPointError, match='the loss is inf'):

@@ -28,14 +28,15 @@ def bam(m, x):
     pooled = x.flatten(2).sum(2) / x[0, 0].numel()
     channel = linear(torch.clamp(norm(linear(pooled, first), bn), min=0), last)  # (B, C)
     reduce, bn0, _, conv1, bn1, _, conv2, bn2, _, last = m.spatial
-    y = torch.clamp(norm(torch.einsum('bchw,oc->bohw', x, reduce.weight[:, :, 0, 0])
-                         + reduce.bias[:, None, None], bn0), min=0)
+    y = torch.clamp(
+        norm(torch.einsum('bchw,oc->bohw', x, reduce.weight[:, :, 0, 0]) + reduce.bias[:, None, None], bn0), min=0
+    )
     for conv, bn in ((conv1, bn1), (conv2, bn2)):
         d, (h, w) = conv.dilation[0], x.shape[2:]
         padded, taps = F.pad(y, (d, d, d, d)), torch.zeros_like(y)
         for i in range(3):
             for j in range(3):
-                shifted = padded[:, :, i * d:i * d + h, j * d:j * d + w]
+                shifted = padded[:, :, i * d : i * d + h, j * d : j * d + w]
                 taps = taps + torch.einsum('bchw,oc->bohw', shifted, conv.weight[:, :, i, j])
         y = torch.clamp(norm(taps + conv.bias[:, None, None], bn), min=0)
     spatial = torch.einsum('bchw,c->bhw', y, last.weight[0, :, 0, 0]) + last.bias  # (B, H, W)
@@ -95,11 +96,15 @@ def test_parameters(layer, expected):
     assert sum(p.numel() for p in layer(256).parameters()) == expected
 
 
-@pytest.mark.parametrize('build, words', [
-    (lambda: BAM(8, ratio=16), 'ratio=16'),
-    (lambda: CBAM(8, ratio=0), 'ratio=0'),
-    (lambda: CBAM(8, ratio=2, kernel_size=4), 'kernel_size=4'),
-], ids=['bam-ratio', 'cbam-ratio', 'even-kernel'])
+@pytest.mark.parametrize(
+    'build, words',
+    [
+        (lambda: BAM(8, ratio=16), 'ratio=16'),
+        (lambda: CBAM(8, ratio=0), 'ratio=0'),
+        (lambda: CBAM(8, ratio=2, kernel_size=4), 'kernel_size=4'),
+    ],
+    ids=['bam-ratio', 'cbam-ratio', 'even-kernel'],
+)
 def test_bad_options(build, words):
     with pytest.raises(ValueError, match=words):
         build()

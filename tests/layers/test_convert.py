@@ -93,7 +93,6 @@ def picture(*shape):
 
 @pytest.mark.parametrize('kind', KINDS)
 class TestKinds:
-
     def test_keeps_the_function(self, kind):
         net, x = built(kind), picture(2, 4, 7, 7)
         want = net(x)

@@ -120,8 +120,15 @@ def test_channels_last_gives_the_same():
 @pytest.mark.parametrize('limit', [0, 1 << 30], ids=['axis-by-axis', 'at-once'])
 @pytest.mark.parametrize(
     'size, target',
-    [((7,), (3,)), ((2,), (5,)), ((9, 4), (3, 3)), ((5, 33), (3, 3)), ((1, 1), (3, 3)),
-     ((5, 6, 7), (3, 3, 3)), ((3, 3), (3, 3))],  # fmt: skip
+    [
+        ((7,), (3,)),
+        ((2,), (5,)),
+        ((9, 4), (3, 3)),
+        ((5, 33), (3, 3)),
+        ((1, 1), (3, 3)),
+        ((5, 6, 7), (3, 3, 3)),
+        ((3, 3), (3, 3)),
+    ],  # fmt: skip
 )
 def test_averaging_matrix_is_adaptive_pooling(size, target, limit, last, monkeypatch):
     monkeypatch.setattr('mmcgc.layers.pooling._SMALL_MAP', limit)
@@ -249,8 +256,9 @@ def _bias(layer):
     layer.bias = nn.Parameter(torch.ones(layer.out_features))
 
 
-@pytest.mark.parametrize('change', [_instance, _subclass, _tensor_subclass, _parametrised, _weight_norm, _bias],
-                         ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    'change', [_instance, _subclass, _tensor_subclass, _parametrised, _weight_norm, _bias], ids=lambda f: f.__name__
+)
 @pytest.mark.parametrize('name', ['context_encoding', 'channel_interacting', 'decode_in', 'decode_out'])
 def test_linear_layers_that_are_no_longer_plain_are_called(name, change):
     """The result is that of the layer called by hand; unseen, the change would have no effect."""

@@ -25,8 +25,9 @@ def literal_conv(x, weight, before):
         for t in range(steps):
             for c in range(channels):
                 head = c // (channels // heads)
-                terms = [weight[b, t, head, j] * x[b, t + j - before, c]
-                         for j in range(size) if 0 <= t + j - before < steps]
+                terms = [
+                    weight[b, t, head, j] * x[b, t + j - before, c] for j in range(size) if 0 <= t + j - before < steps
+                ]
                 rows.append(sum(terms, x.new_zeros(())))
     return torch.stack(rows).view(batch, steps, channels)
 
@@ -77,8 +78,13 @@ def batch(lengths, channels=8):
     return x, padding
 
 
-CASES = [(kind, k, causal) for kind in KINDS for k in (1, 3, 4, 7) for causal in (False, True)
-         if not (causal and kind is CGLightweightConv)]
+CASES = [
+    (kind, k, causal)
+    for kind in KINDS
+    for k in (1, 3, 4, 7)
+    for causal in (False, True)
+    if not (causal and kind is CGLightweightConv)
+]
 IDS = [f'{kind.__name__}-{k}{"-causal" if causal else ""}' for kind, k, causal in CASES]
 LENGTHS = pytest.mark.parametrize('lengths', [(1,), (5, 2, 3), (12, 9), (31, 4)], ids=str)
 
@@ -94,8 +100,12 @@ def test_outputs_and_gradients_are_those_of_the_formula(kind, kernel_size, causa
     assert_close(got, expected, 'output')
     grad = torch.randn_like(got)
     inputs = [x, *layer.parameters()]
-    for name, a, b in zip(['x', *dict(layer.named_parameters())], torch.autograd.grad(got, inputs, grad),
-                          torch.autograd.grad(expected, inputs, grad), strict=True):
+    for name, a, b in zip(
+        ['x', *dict(layer.named_parameters())],
+        torch.autograd.grad(got, inputs, grad),
+        torch.autograd.grad(expected, inputs, grad),
+        strict=True,
+    ):
         assert_close(a, b, name)
 
 
@@ -106,8 +116,11 @@ def test_gating_before_the_softmax():
     assert (layer(x) - build(CGLightweightConv, 5)(x)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize('kind, kernel_size, causal', [case for case in CASES if case[1] == 3],
-                         ids=[i for i, case in zip(IDS, CASES, strict=True) if case[1] == 3])
+@pytest.mark.parametrize(
+    'kind, kernel_size, causal',
+    [case for case in CASES if case[1] == 3],
+    ids=[i for i, case in zip(IDS, CASES, strict=True) if case[1] == 3],
+)
 def test_gradcheck(kind, kernel_size, causal):
     layer = build(kind, kernel_size, causal)
     x, padding = batch((4, 2))
@@ -154,7 +167,7 @@ def test_padding_and_neighbours_change_nothing(kind):
     x[padding] = math.nan  # whatever stands there
     together = layer(x, padding)
     for i, n in enumerate((25, 22, 3)):
-        assert_close(together[i, :n], layer(x[i:i + 1, :n])[0], tolerance=1e-12)
+        assert_close(together[i, :n], layer(x[i : i + 1, :n])[0], tolerance=1e-12)
 
 
 def test_the_gate_sees_the_whole_sentence():
@@ -175,7 +188,7 @@ def test_averaging_is_adaptive_pooling_of_the_sentence(size, target):
     padded = nn.functional.pad(x, (0, max(0, target - size)))
     expected = nn.functional.adaptive_avg_pool1d(padded, target)[0, 0]
     assert_close(matrix @ nn.functional.pad(x, (0, 4))[0, 0], expected)
-    assert not matrix[:, max(size, target):].any()
+    assert not matrix[:, max(size, target) :].any()
 
 
 @pytest.mark.parametrize('kind', KINDS, ids=lambda kind: kind.__name__)
@@ -194,7 +207,11 @@ def test_a_light_checkpoint_loads_with_the_gates_keys_missing():
     gated = CGLightweightConv(8, 2, 7)
     keys = gated.load_state_dict(LightweightConv(8, 2, 7).state_dict(), strict=False)
     assert not keys.unexpected_keys and set(keys.missing_keys) == {
-        'gate.context_encoding.weight', 'gate.context_norm.weight', 'gate.context_norm.bias', 'gate.decode_in.weight'}
+        'gate.context_encoding.weight',
+        'gate.context_norm.weight',
+        'gate.context_norm.bias',
+        'gate.decode_in.weight',
+    }
 
 
 @pytest.mark.parametrize('kernel_size, latent, extra', [(3, 2, 28), (7, 4, 120), (15, 8, 496), (31, 16, 2016)])
@@ -233,9 +250,17 @@ def test_an_empty_batch_stays_empty():
     assert CGLightweightConv(8, 2, 3)(torch.zeros(0, 5, 8)).shape == (0, 5, 8)
 
 
-@pytest.mark.parametrize('shape, weight', [
-    ((2, 5), (2, 3)), ((2, 5, 7), (2, 3)), ((2, 5, 8), (3, 2, 3)), ((2, 5, 8), (2, 4, 2, 3)), ((2, 2, 8), (2, 3)),
-], ids=['rank', 'heads', 'batch', 'steps', 'kernel'])
+@pytest.mark.parametrize(
+    'shape, weight',
+    [
+        ((2, 5), (2, 3)),
+        ((2, 5, 7), (2, 3)),
+        ((2, 5, 8), (3, 2, 3)),
+        ((2, 5, 8), (2, 4, 2, 3)),
+        ((2, 2, 8), (2, 3)),
+    ],
+    ids=['rank', 'heads', 'batch', 'steps', 'kernel'],
+)
 def test_shapes_that_do_not_fit_are_named(shape, weight):
     with pytest.raises(ValueError, match=r'light_conv takes x \(B, T, C\)'):
         light_conv(torch.zeros(shape), torch.zeros(weight))

@@ -112,8 +112,12 @@ def test_average_of_plain_weights_computes_what_the_plain_average_does():
 def test_the_gain_makes_up_for_the_sigmoids(gate, gain):
     conv, x = CGConv2d(4, 6, 3, gate=gate), torch.randn(2, 4, 5, 5)
     assert conv.gate_gain == conv.gate.gain == gain
-    assert_close(conv(x), context_gated_conv(
-        x, conv.weight * gain, *conv.gate(x), conv.bias, combine=conv.gate_combine, backend='reference'))
+    assert_close(
+        conv(x),
+        context_gated_conv(
+            x, conv.weight * gain, *conv.gate(x), conv.bias, combine=conv.gate_combine, backend='reference'
+        ),
+    )
     same = torch.allclose(conv(x), nn.functional.conv2d(x, conv.weight, conv.bias), atol=1e-6)
     assert same == (gain > 1)
 
@@ -169,7 +173,7 @@ def test_convert_keeps_the_function_and_the_settings(gate):
 def test_convert_chooses_by_name_or_function():
     assert not isinstance(convert_to_cgc(network(), include=r'^3$')[0], CGConv2d)
     assert isinstance(convert_to_cgc(network(), include=lambda name, conv: conv.groups == 1)[0], CGConv2d)
-    with pytest.raises(ValueError, match="matches no convolution of Sequential that can be gated; it has: 0: it is"):
+    with pytest.raises(ValueError, match='matches no convolution of Sequential that can be gated; it has: 0: it is'):
         convert_to_cgc(network(), include='stem')
 
 

@@ -15,11 +15,14 @@ def count(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize(('options', 'expected'), [
-    pytest.param(dict(), 1_730_714, id='projection'),
-    pytest.param(dict(conv_cfg=CGC), 1_797_681, id='projection-cgc'),
-    pytest.param(dict(shortcut='A'), 1_730_714 - (16 + 2) * 32 - (32 + 2) * 64, id='zero-padding'),
-])
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        pytest.param(dict(), 1_730_714, id='projection'),
+        pytest.param(dict(conv_cfg=CGC), 1_797_681, id='projection-cgc'),
+        pytest.param(dict(shortcut='A'), 1_730_714 - (16 + 2) * 32 - (32 + 2) * 64, id='zero-padding'),
+    ],
+)
 def test_resnet110_has_the_published_number_of_parameters(options, expected):
     assert count(CIFARResNet(110, **options)) + HEAD == expected
 
@@ -54,7 +57,7 @@ def test_weights_start_as_he_et_al():
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d) and module.weight.numel() > 2000:
             fan_out = module.out_channels * module.weight[0, 0].numel()
-            assert module.weight.std().item() == pytest.approx((2 / fan_out)**0.5, rel=0.1), name
+            assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1), name
     assert all((m.weight == 1).all() for m in model.modules() if isinstance(m, nn.BatchNorm2d))
 
 

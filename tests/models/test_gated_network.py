@@ -73,8 +73,10 @@ def test_copies_and_pickles():
 
 def test_a_leaf_over_an_inherited_recipe(tmp_path):
     leaf = tmp_path / 'leaf.py'
-    leaf.write_text("_base_ = 'mmpretrain::convnext/convnext-tiny_32xb128_in1k.py'\n"
-                    "custom_imports = dict(imports=['mmcgc'])\n"
-                    "model = dict(backbone=dict(type='mmcgc.GatedNetwork', network='mmpretrain.ConvNeXt'))\n")
+    leaf.write_text(
+        "_base_ = 'mmpretrain::convnext/convnext-tiny_32xb128_in1k.py'\n"
+        "custom_imports = dict(imports=['mmcgc'])\n"
+        "model = dict(backbone=dict(type='mmcgc.GatedNetwork', network='mmpretrain.ConvNeXt'))\n"
+    )
     model = MODELS.build(Config.fromfile(leaf).model)
     assert len(gated_layers(model)) == 22 and len(list(model.backbone.stages)) == 4

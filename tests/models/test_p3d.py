@@ -18,7 +18,7 @@ GATES = {
     '1d-3d': dict(conv_cfg=SPACE, temporal_conv_cfg=TIME),
     '3d-additive': dict(conv_cfg=dict(SPACE, gate=dict(temporal_decoder='additive'))),
 }
-TWO_STAGES = dict(num_stages=2, out_indices=(1, ), spatial_strides=(1, 2), temporal_strides=(1, 1), dilations=(1, 1))
+TWO_STAGES = dict(num_stages=2, out_indices=(1,), spatial_strides=(1, 2), temporal_strides=(1, 1), dilations=(1, 1))
 HEAD = 2048 * 174 + 174
 
 
@@ -34,13 +34,19 @@ def gated(module):
     return [name for name, m in module.named_modules() if isinstance(m, CGConv3d) and m.gate is not None]
 
 
-@pytest.mark.parametrize(('options', 'expected'), [
-    pytest.param(dict(), 25_375_214, id='plain'),
-    pytest.param(dict(temporal_conv_cfg=TIME), 25_387_417, id='1d'),
-    pytest.param(dict(conv_cfg=dict(SPACE, num_frames=32)), 26_038_990, id='3d-ours-not-the-papers'),
-    pytest.param(dict(conv_cfg=dict(SPACE, num_frames=32), temporal_conv_cfg=TIME), 26_051_193,
-                 id='1d-3d-ours-not-the-papers'),
-])
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        pytest.param(dict(), 25_375_214, id='plain'),
+        pytest.param(dict(temporal_conv_cfg=TIME), 25_387_417, id='1d'),
+        pytest.param(dict(conv_cfg=dict(SPACE, num_frames=32)), 26_038_990, id='3d-ours-not-the-papers'),
+        pytest.param(
+            dict(conv_cfg=dict(SPACE, num_frames=32), temporal_conv_cfg=TIME),
+            26_051_193,
+            id='1d-3d-ours-not-the-papers',
+        ),
+    ],
+)
 def test_parameters(options, expected):
     with torch.device('meta'):
         assert count(ResNetP3DA(**options)) + HEAD == expected
@@ -51,8 +57,10 @@ def test_convolutions_over_time_follow_the_stem_and_every_second_convolution_in_
     convs = {name: m for name, m in net.named_modules() if isinstance(m, nn.Conv3d) and m.kernel_size[0] > 1}
     assert {name: (m.kernel_size, m.stride) for name, m in convs.items()} == {
         'temporal.conv': ((5, 1, 1), (2, 1, 1)),
-        **{f'layer{stage}.{block}.temporal.conv': ((3, 1, 1), (1, 1, 1))
-           for stage, block in ((1, 1), (2, 1), (2, 3), (3, 1), (3, 3), (3, 5), (4, 1))},
+        **{
+            f'layer{stage}.{block}.temporal.conv': ((3, 1, 1), (1, 1, 1))
+            for stage, block in ((1, 1), (2, 1), (2, 3), (3, 1), (3, 3), (3, 5), (4, 1))
+        },
     }
     order = [name.rsplit('.', 1)[0] for name, m in net.layer1[1].named_modules() if isinstance(m, nn.Conv3d)]
     assert sorted(order) == ['conv1', 'conv2', 'conv3', 'temporal']
@@ -117,7 +125,7 @@ def plain_2d(tmp_path_factory):
 
     torch.manual_seed(0)
     state = {}
-    net = ResNet(50, num_stages=2, out_indices=(1, ), strides=(1, 2), dilations=(1, 1))
+    net = ResNet(50, num_stages=2, out_indices=(1,), strides=(1, 2), dilations=(1, 1))
     for key, value in net.state_dict().items():
         key = key.replace('downsample.conv', 'downsample.0').replace('downsample.bn', 'downsample.1')
         key = key.replace('.conv.', '.')
@@ -175,9 +183,15 @@ def test_frozen_stages_hold_the_stem_with_its_convolution_over_time():
     before = {name: b.clone() for name, b in net.named_buffers()}
     net(torch.randn(2, 3, 8, 32, 32)).sum().backward()
     assert {name.split('.')[0] for name, b in net.named_buffers() if not torch.equal(b, before[name])} == {
-        'layer2', 'layer3', 'layer4'}
+        'layer2',
+        'layer3',
+        'layer4',
+    }
     assert {name.split('.')[0] for name, p in net.named_parameters() if p.grad is not None} == {
-        'layer2', 'layer3', 'layer4'}
+        'layer2',
+        'layer3',
+        'layer4',
+    }
     assert not any(m.training for m in (net.conv1, net.temporal, net.layer1))
 
 
@@ -200,12 +214,13 @@ def test_works_in_a_recognizer_of_mmaction2():
     config = dict(
         type='Recognizer3D',
         backbone=dict(type='mmcgc.ResNetP3DA', base_channels=16, **GATES['1d-3d']),
-        cls_head=dict(type='I3DHead', num_classes=5, in_channels=512, average_clips='prob'))
+        cls_head=dict(type='I3DHead', num_classes=5, in_channels=512, average_clips='prob'),
+    )
     with MODELS.switch_scope_and_registry('mmaction') as registry:
         model = registry.build(config)
     model.eval()
     views = torch.randn(1, 3, 3, 8, 32, 32)
     with torch.no_grad():
         sample = model(views, [ActionDataSample()], mode='predict')[0]
-        alone = [model(views[:, i:i + 1], [ActionDataSample()], mode='predict')[0].pred_score for i in range(3)]
+        alone = [model(views[:, i : i + 1], [ActionDataSample()], mode='predict')[0].pred_score for i in range(3)]
     assert_close(sample.pred_score, torch.stack(alone).mean(0))

@@ -86,13 +86,13 @@ def test_every_place_is_reached_once(depth, position, channels):
     for name, recorder in found.items():
         scale = 1 if name.startswith('layer1') else 4
         first = position == 'after_conv1' and depth == 50 and name.startswith('layer3.0')  # before the stride
-        assert recorder.seen == [(2, channels * scale, *(16 // scale * (1 + first), ) * 2)], name
+        assert recorder.seen == [(2, channels * scale, *(16 // scale * (1 + first),) * 2)], name
 
 
 def test_a_plugin_acts_where_it_stands():
     """After the last convolution it acts on the residual alone, before the shortcut and the last activation."""
     torch.manual_seed(0)
-    one_stage = dict(num_stages=1, strides=(1, ), dilations=(1, ), out_indices=(0, ))
+    one_stage = dict(num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,))
     plain = PluginResNet(18, **one_stage)
     shifted = PluginResNet(18, [dict(cfg=dict(type=Recorder, add=0.5), position='after_conv2')], **one_stage)
     shifted.load_state_dict(plain.state_dict())

@@ -88,7 +88,7 @@ def test_scratch_weights_are_initialised():
     convs = {name: m for name, m in model.backbone.named_modules() if isinstance(m, CGConv2d) and m.gate is not None}
     assert len(convs) == 17
     for name, conv in convs.items():
-        assert conv.weight.std().item() == pytest.approx((2 / conv.weight[:, 0].numel())**0.5, rel=0.15), name
+        assert conv.weight.std().item() == pytest.approx((2 / conv.weight[:, 0].numel()) ** 0.5, rel=0.15), name
         assert conv.gate.decode_in.weight.abs().max() > 0
 
 
@@ -137,14 +137,18 @@ def torchvision_weights(tmp_path_factory):
     return str(path)
 
 
-@pytest.mark.parametrize(('name', 'init', 'shift'), [
-    ('tsn', 'kaiming', dict()),
-    ('tsn', 'preserve', dict()),
-    ('tsm', 'kaiming', dict()),
-    ('tsm', 'preserve', dict()),
-    ('tsm', 'preserve', dict(shift_place='block')),
-    ('tsm', 'preserve', dict(is_shift=False)),
-], ids=['tsn', 'tsn-preserve', 'tsm', 'tsm-preserve', 'tsm-block-preserve', 'tsn-as-tsm-without-shift-preserve'])
+@pytest.mark.parametrize(
+    ('name', 'init', 'shift'),
+    [
+        ('tsn', 'kaiming', dict()),
+        ('tsn', 'preserve', dict()),
+        ('tsm', 'kaiming', dict()),
+        ('tsm', 'preserve', dict()),
+        ('tsm', 'preserve', dict(shift_place='block')),
+        ('tsm', 'preserve', dict(is_shift=False)),
+    ],
+    ids=['tsn', 'tsn-preserve', 'tsm', 'tsm-preserve', 'tsm-block-preserve', 'tsn-as-tsm-without-shift-preserve'],
+)
 def test_pretrained_weights_reach_gated_convolutions(torchvision_weights, name, init, shift):
     models = []
     for conv_cfg in (dict(type='Conv'), dict(GATED, gate=dict(init=init))):

@@ -23,13 +23,15 @@ def test_equals_the_reference(case, terms):
     make = torch.Generator().manual_seed(0)
     sizes = [(b, c, *size), (o, c // groups, *kernel), (b, c, *kernel), (b, o, *kernel), (o,)]
     x, weight, gate_in, gate_out, bias = (
-        torch.randn(s, generator=make, dtype=torch.float64, requires_grad=True) for s in sizes)
+        torch.randn(s, generator=make, dtype=torch.float64, requires_grad=True) for s in sizes
+    )
     gates = (gate_in if terms != 'out' else None, gate_out if terms != 'in' else None)
     inputs = [t for t in (x, weight, *gates, bias) if t is not None]
     results = []
     for backend in ('portable', 'reference'):
-        y = context_gated_conv(x, weight, *gates, bias, stride, padding, dilation, groups, combine=combine,
-                               backend=backend)
+        y = context_gated_conv(
+            x, weight, *gates, bias, stride, padding, dilation, groups, combine=combine, backend=backend
+        )
         results.append([y, *torch.autograd.grad(y.square().sum(), inputs)])
     for actual, expected in zip(*results, strict=True):
         assert_close(actual, expected)

@@ -26,7 +26,8 @@ def test_second_derivatives(shape, combine, backend):
 
     assert torch.autograd.gradcheck(function, tensors(shape, torch.float64), check_batched_grad=True, fast_mode=True)
     assert torch.autograd.gradgradcheck(
-        function, tensors(shape, torch.float64), check_batched_grad=True, fast_mode=True)
+        function, tensors(shape, torch.float64), check_batched_grad=True, fast_mode=True
+    )
 
 
 @pytest.mark.parametrize('shape, combine', KINDS.values(), ids=KINDS)

@@ -140,6 +140,8 @@ def test_every_kernel_compiles_and_fits(monkeypatch, binaries, tmp_path, layer, 
     spilled = [stack_bytes(binary, tmp_path) for binary in binaries]
     for binary, bytes_spilled in zip(binaries, spilled, strict=True):
         if binary.metadata.name != 'gate_factors':
-            print(f'{layer}, {dtype}, sm_{capability}: {binary.metadata.name} spills {bytes_spilled} bytes a thread, '
-                  f'takes {binary.metadata.shared} bytes of shared memory')
+            print(
+                f'{layer}, {dtype}, sm_{capability}: {binary.metadata.name} spills {bytes_spilled} bytes a thread, '
+                f'takes {binary.metadata.shared} bytes of shared memory'
+            )
     assert max(spilled) <= SPILLED[dtype]

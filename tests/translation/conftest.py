@@ -18,8 +18,16 @@ def build():
     def build(kind: str, vocabulary: int = 16, **kwargs) -> TranslationModel:
         torch.manual_seed(0)
         encoder, decoder = (
-            dict(mixer=mixer, channels=8, hidden=12, heads=2, dropout=0.1,
-                 **(dict(num_layers=2) if mixer is ATTENTION else dict(kernel_sizes=[3, 5]))) for mixer in KINDS[kind])
+            dict(
+                mixer=mixer,
+                channels=8,
+                hidden=12,
+                heads=2,
+                dropout=0.1,
+                **(dict(num_layers=2) if mixer is ATTENTION else dict(kernel_sizes=[3, 5])),
+            )
+            for mixer in KINDS[kind]
+        )
         decoder['tied'] = kind == 'transformer'
         model = TranslationModel(vocabulary, vocabulary, encoder, decoder, **kwargs).double()
         with torch.no_grad():

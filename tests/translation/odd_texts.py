@@ -45,8 +45,9 @@ def encoded(encoding: str, mark: bytes = b'') -> Callable[[str], bytes]:
 
 
 def in_pieces(text: str, form: str = '{}@@ {}') -> bytes:
-    return '\n'.join(' '.join(form.format(word[:2], word[2:]) for word in line.split())
-                     for line in text.split('\n')).encode()
+    return '\n'.join(
+        ' '.join(form.format(word[:2], word[2:]) for word in line.split()) for line in text.split('\n')
+    ).encode()
 
 
 def tokenised(text: str) -> bytes:
@@ -58,7 +59,7 @@ def with_copy(name: str, keep: bool, change: Callable[[str], bytes] = str.encode
 
     def alter(folder: Path) -> Path:
         texts = [path for path in folder.iterdir() if path.is_file()]
-        for below in (name, ) if keep else (name, f'{name}-2'):
+        for below in (name,) if keep else (name, f'{name}-2'):
             (folder / below).mkdir()
             for path in texts:
                 (folder / below / path.name).write_bytes(change(path.read_text(encoding='utf-8')))
@@ -100,7 +101,7 @@ def zipped(folder: Path) -> Path:
 def half_of_gzip(folder: Path) -> Path:
     content = gzip.compress((folder / 'valid.en').read_bytes())
     (folder / 'valid.en').unlink()
-    (folder / 'valid.en.gz').write_bytes(content[:len(content) // 2])
+    (folder / 'valid.en.gz').write_bytes(content[: len(content) // 2])
     return folder
 
 
@@ -114,44 +115,62 @@ def empty_lines(folder: Path) -> Path:
 
 SOURCES: dict[str, tuple[Callable[[Path], Path], str | Refused | Counted]] = {
     'byte order mark': (each_file(encoded('utf-8', codecs.BOM_UTF8)), RIGHT),
-    'two marked files joined': (each_file(lambda text: text[:1].encode('utf-8-sig') + text[1:].replace(
-        '\n', '\n\ufeff', 1).encode()), RIGHT),
+    'two marked files joined': (
+        each_file(lambda text: text[:1].encode('utf-8-sig') + text[1:].replace('\n', '\n\ufeff', 1).encode()),
+        RIGHT,
+    ),
     'UTF-16, little end first': (each_file(encoded('utf-16-le', codecs.BOM_UTF16_LE)), Refused('UTF-16.*iconv')),
     'UTF-16, big end first': (each_file(encoded('utf-16-be', codecs.BOM_UTF16_BE)), Refused('UTF-16.*iconv')),
     'UTF-16 without a mark': (each_file(encoded('utf-16-le'), 'valid.en'), Refused('zero byte.*UTF-16')),
     'UTF-32': (each_file(encoded('utf-32')), Refused('UTF-32.*iconv')),
     'Latin-1': (each_file(encoded('latin-1'), 'train.de'), Refused('byte 0xe4.*LATIN1')),
     'lines end as in Windows': (each_file(lambda text: text.replace('\n', '\r\n').encode()), RIGHT),
-    'lines end as in old Macs': (each_file(lambda text: text.replace('\n', '\r').encode()),
-                                 Refused('carriage returns alone.*tr ')),
+    'lines end as in old Macs': (
+        each_file(lambda text: text.replace('\n', '\r').encode()),
+        Refused('carriage returns alone.*tr '),
+    ),
     'no end of the last line': (each_file(lambda text: text.rstrip('\n').encode()), RIGHT),
-    'other spaces and separators': (each_file(lambda text: text.replace(' ', '\xa0').replace(
-        '.\n', '.\u2028\x85\x0b\n').encode()), RIGHT),
-    'accents beside their letters': (each_file(lambda text: unicodedata.normalize('NFD', text).encode(), 'train.de'),
-                                     RIGHT),
+    'other spaces and separators': (
+        each_file(lambda text: text.replace(' ', '\xa0').replace('.\n', '.\u2028\x85\x0b\n').encode()),
+        RIGHT,
+    ),
+    'accents beside their letters': (
+        each_file(lambda text: unicodedata.normalize('NFD', text).encode(), 'train.de'),
+        RIGHT,
+    ),
     'empty lines': (empty_lines, Counted('train: 2 of 200 pairs left out')),
     'an older copy below': (with_copy('old', keep=True, change=shouting_copy), RIGHT),
-    'two copies below': (with_copy('copy', keep=False), Refused('more than one corpus: .*copy-2/train.de, '
-                                                                '.*copy/train.de')),
+    'two copies below': (
+        with_copy('copy', keep=False),
+        Refused('more than one corpus: .*copy-2/train.de, .*copy/train.de'),
+    ),
     'beside its gzipped form': (beside_gzip, Refused('not certain .*train.de or .*train.de.gz')),
     'twice in an archive': (twice_in_archive, Refused('not certain .*test.de or .*test.de')),
     'a zip archive': (zipped, Refused('no tar archive')),
     'half a gzipped file': (half_of_gzip, Refused('valid.en.gz is truncated')),
-    'gzipped under another name': (each_file(lambda text: gzip.compress(text.encode()), 'train.de'),
-                                   Refused('not UTF-8.*Unpack')),
+    'gzipped under another name': (
+        each_file(lambda text: gzip.compress(text.encode()), 'train.de'),
+        Refused('not UTF-8.*Unpack'),
+    ),
     'the folder of fairseq': (fairseq, Refused('pieces of words already.*folder tmp')),
-    'pieces of SentencePiece': (each_file(lambda text: in_pieces(text, '▁{}{}'), 'test.en'),
-                                Refused('pieces of words already')),
+    'pieces of SentencePiece': (
+        each_file(lambda text: in_pieces(text, '▁{}{}'), 'test.en'),
+        Refused('pieces of words already'),
+    ),
     'tokenised text': (each_file(tokenised), Refused('add --tokenised')),
     'no lines': (each_file(lambda text: b'', 'test.de', 'test.en'), Refused('test.de has no lines')),
-    'one language twice': (lambda folder: Path(shutil.copy(folder / 'train.de', folder / 'train.en')).parent,
-                           Refused('hold the same text')),
+    'one language twice': (
+        lambda folder: Path(shutil.copy(folder / 'train.de', folder / 'train.en')).parent,
+        Refused('hold the same text'),
+    ),
 }
 
 TOKENISED = {
     'words as one writes them': (lambda folder: folder, Refused('leave --tokenised out')),
-    'capitals': (each_file(lambda text: tokenised(text).decode().title().encode(), 'train.de', 'test.de', 'test.en'),
-                 RIGHT),
+    'capitals': (
+        each_file(lambda text: tokenised(text).decode().title().encode(), 'train.de', 'test.de', 'test.en'),
+        RIGHT,
+    ),
 }
 
 MERGES = '#version: 0.2\nh u\nhu n\nhun d</w>\nl ä\n'

@@ -70,8 +70,8 @@ def test_ranks_share_an_epoch_evenly(world):
     ranks = [list(sampler(rank=rank, world=world)) for rank in range(world)]
     assert {len(batches) for batches in ranks} == {len(sampler(world=world))} == {-(-len(alone) // world)}
     together = [batch for step in zip(*ranks, strict=True) for batch in step]
-    assert together[:len(alone)] == alone
-    assert together[len(alone):] == alone[:len(together) - len(alone)]
+    assert together[: len(alone)] == alone
+    assert together[len(alone) :] == alone[: len(together) - len(alone)]
 
 
 def test_more_ranks_than_batches():
@@ -85,8 +85,9 @@ def test_a_resumed_run_goes_on_with_the_very_next_batch(workers, world):
     per_epoch = len(sampler(world=world))
 
     def first_batches(done, count):
-        loader = DataLoader(Pairs(), batch_sampler=sampler(rank=world - 1, world=world), num_workers=workers,
-                            collate_fn=list)
+        loader = DataLoader(
+            Pairs(), batch_sampler=sampler(rank=world - 1, world=world), num_workers=workers, collate_fn=list
+        )
         loop = object.__new__(IterBasedTrainLoop)
         loop.dataloader = loader
         runner = SimpleNamespace(train_loop=loop, iter=done)
@@ -97,9 +98,9 @@ def test_a_resumed_run_goes_on_with_the_very_next_batch(workers, world):
 
     whole = first_batches(0, 2 * per_epoch + 5)
     expected = [batch for epoch in range(3) for batch in sampler(epoch=epoch, rank=world - 1, world=world)]
-    assert whole == expected[:len(whole)]
+    assert whole == expected[: len(whole)]
     for done in (1, per_epoch - 1, per_epoch, per_epoch + 3, 2 * per_epoch):
-        assert first_batches(done, 4) == whole[done:done + 4]
+        assert first_batches(done, 4) == whole[done : done + 4]
 
 
 def test_the_hook_wants_its_sampler():

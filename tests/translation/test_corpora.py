@@ -26,7 +26,6 @@ def config(folder):
 
 
 class TestVocabulary:
-
     def test_specials_come_first_and_the_size_is_a_multiple_of_eight(self):
         vocabulary = Vocabulary(['b', 'a', 'c'])
         assert vocabulary.encode(['<pad>', '<s>', '</s>', '<unk>']) == [PAD, BOS, EOS, UNK] == [0, 1, 2, 3]
@@ -41,10 +40,18 @@ class TestVocabulary:
         path.write_bytes(text.encode())
         assert Vocabulary.load(path).tokens[4:] == ['b', 'a', 'ä@@', '\u2028x']
 
-    @pytest.mark.parametrize('content, message', [
-        ('a 1\nb', 'breaks off in line 2'), ('a 1\nb\n', "line 2: expected 'token count', got 'b'"),
-        ('a 1\n 3\n', 'line 2'), ('a 1\nb 2x\n', 'line 2'), ('a 1\na 1\n', "'a' comes twice"), ('<s> 1\n', 'twice'),
-    ], ids=['truncated', 'no-count', 'no-token', 'bad-count', 'twice', 'special'])
+    @pytest.mark.parametrize(
+        'content, message',
+        [
+            ('a 1\nb', 'breaks off in line 2'),
+            ('a 1\nb\n', "line 2: expected 'token count', got 'b'"),
+            ('a 1\n 3\n', 'line 2'),
+            ('a 1\nb 2x\n', 'line 2'),
+            ('a 1\na 1\n', "'a' comes twice"),
+            ('<s> 1\n', 'twice'),
+        ],
+        ids=['truncated', 'no-count', 'no-token', 'bad-count', 'twice', 'special'],
+    )
     def test_a_broken_file_is_named(self, tmp_path, content, message):
         path = tmp_path / 'vocab.en'
         path.write_bytes(content.encode())
@@ -53,7 +60,6 @@ class TestVocabulary:
 
 
 class TestSubwordCorpus:
-
     def test_pairs_and_references(self, corpus_folder, raw):
         corpus = SubwordCorpus(str(corpus_folder))
         pairs = corpus.read('test')
@@ -66,10 +72,10 @@ class TestSubwordCorpus:
 
     def test_text_round_trip(self, corpus_folder):
         corpus = SubwordCorpus(str(corpus_folder))
-        line = 'Der Hund  läuft, & „Zürich“ isn\'t 3,5%-ig @-@ @@!'
+        line = "Der Hund  läuft, & „Zürich“ isn't 3,5%-ig @-@ @@!"
         tokens = corpus.encode(line)
         assert any(token.endswith('@@') for token in tokens)
-        assert corpus.join(tokens) == "der hund läuft , &amp; „ zürich “ isn &apos; t 3,5 % -ig @ - @ @ @ !"
+        assert corpus.join(tokens) == 'der hund läuft , &amp; „ zürich “ isn &apos; t 3,5 % -ig @ - @ @ @ !'
 
     @pytest.mark.parametrize('name', ['corpus.json', 'vocab.de', 'vocab.en', 'test.de', 'test.en', 'bpe.codes'])
     def test_a_missing_file_is_named(self, folder, name):
@@ -110,7 +116,6 @@ class TestSubwordCorpus:
 
 
 class TestNumberWords:
-
     @pytest.fixture(scope='class')
     def corpus(self):
         return NumberWords()
@@ -145,7 +150,6 @@ class TestNumberWords:
 
 
 class TestParallelText:
-
     def test_items(self, corpus_folder):
         data = ParallelText(config(corpus_folder), 'test', test_mode=True)
         pair, item = data.corpus.read('test')[7], data[7]
@@ -203,11 +207,16 @@ class TestParallelText:
 
     @pytest.mark.parametrize('workers', [0, 2])
     def test_loads_through_the_runner(self, corpus_folder, build, workers):
-        loader = Runner.build_dataloader(dict(
-            batch_size=64, num_workers=workers,
-            dataset=dict(type='mmcgc.ParallelText', corpus=config(corpus_folder), split='train'),
-            sampler=dict(type='DefaultSampler', shuffle=True),
-            batch_sampler=dict(type='mmcgc.TokenBatchSampler', max_tokens=120)), seed=3)
+        loader = Runner.build_dataloader(
+            dict(
+                batch_size=64,
+                num_workers=workers,
+                dataset=dict(type='mmcgc.ParallelText', corpus=config(corpus_folder), split='train'),
+                sampler=dict(type='DefaultSampler', shuffle=True),
+                batch_sampler=dict(type='mmcgc.TokenBatchSampler', max_tokens=120),
+            ),
+            seed=3,
+        )
         size = len(loader.dataset.corpus.source_vocabulary)
         model = build('cgc-lightconv', vocabulary=size)
         seen = 0

@@ -20,8 +20,9 @@ def evaluate(corpus_folder):
         for i, tokens in enumerate(translations):
             reference = None if without_references else pairs[i].reference
             ids = torch.tensor(corpus.target_vocabulary.encode(tokens))
-            metric.process({}, [dict(tokens=ids, index=i, reference_tokens=corpus.join(pairs[i].target),
-                                     reference=reference)])
+            metric.process(
+                {}, [dict(tokens=ids, index=i, reference_tokens=corpus.join(pairs[i].target), reference=reference)]
+            )
         return metric.evaluate(len(translations))
 
     return corpus, pairs, evaluate
@@ -42,9 +43,11 @@ def test_both_forms_are_those_of_sacrebleu(evaluate):
     translations = [[token for token in pair.target if random.random() > 0.1] for pair in pairs]
     metrics = run(BLEU(), translations)
     tokens = SacreBLEU(tokenize='none', force=True).corpus_score(
-        [corpus.join(line) for line in translations], [[corpus.join(pair.target) for pair in pairs]])
+        [corpus.join(line) for line in translations], [[corpus.join(pair.target) for pair in pairs]]
+    )
     texts = SacreBLEU(lowercase=True).corpus_score(
-        [corpus.decode(line) for line in translations], [[pair.reference for pair in pairs]])
+        [corpus.decode(line) for line in translations], [[pair.reference for pair in pairs]]
+    )
     assert metrics['bleu/tokenised_lc'] == pytest.approx(tokens.score) and 10 < tokens.score < 90
     assert metrics['bleu/detokenised'] == pytest.approx(texts.score)
     assert metrics['bleu/length_ratio'] < 1
@@ -74,6 +77,6 @@ def test_empty_translations_score_nothing(evaluate):
 
 def test_another_data_set_is_refused():
     metric = ExactMatch()
-    metric.dataset_meta = dict(classes=('cat', ))
+    metric.dataset_meta = dict(classes=('cat',))
     with pytest.raises(ValueError, match="ExactMatch needs the metainfo 'corpus'"):
         metric.process({}, [dict(tokens=torch.tensor([4]))])

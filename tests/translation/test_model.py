@@ -63,7 +63,7 @@ def test_batch_order_and_padding_change_no_score(build, kind):
     assert_close(model(source[order], target[order]), together[order], tolerance=1e-12)
     assert_close(model(F.pad(source, (0, 40)), F.pad(target, (0, 3)))[:, :-3], together, tolerance=1e-12)
     for i, (s, t) in enumerate(((9, 5), (6, 12), (2, 1), (17, 8))):
-        assert_close(model(source[i:i + 1, :s], target[i:i + 1, :t])[0], together[i, :t], tolerance=1e-12)
+        assert_close(model(source[i : i + 1, :s], target[i : i + 1, :t])[0], together[i, :t], tolerance=1e-12)
 
 
 @ALL
@@ -75,19 +75,19 @@ def test_batch_order_and_padding_change_no_translation(build, kind, beam):
     order = [2, 0, 3, 1]
     shuffled = model(F.pad(source, (0, 40))[order], mode='predict')
     for i, sample in zip(order, shuffled, strict=True):
-        alone, = model(source[i:i + 1, :lengths[i]], mode='predict')
+        (alone,) = model(source[i : i + 1, : lengths[i]], mode='predict')
         for other in (sample, alone):
             assert other.tokens.tolist() == together[i].tokens.tolist()
             assert other.score == pytest.approx(together[i].score, rel=1e-10)
 
 
 @ALL
-@pytest.mark.parametrize('beam, penalty', [(1, 1.), (3, 1.), (6, 0.), (6, 0.6)])
+@pytest.mark.parametrize('beam, penalty', [(1, 1.0), (3, 1.0), (6, 0.0), (6, 0.6)])
 def test_scores_of_the_search_are_those_of_a_full_forward(build, kind, beam, penalty):
     model = build(kind, search=dict(beam=beam, length_penalty=penalty))
     source = sentences((9, 6, 2))
     for i, sample in enumerate(model(source, mode='predict')):
-        expected = log_p(model, source[i:i + 1], sample.tokens) / (len(sample.tokens) + 1)**penalty
+        expected = log_p(model, source[i : i + 1], sample.tokens) / (len(sample.tokens) + 1) ** penalty
         assert sample.score == pytest.approx(expected.item(), rel=1e-10)
 
 
@@ -99,7 +99,7 @@ def test_a_beam_of_one_is_greedy(build, kind):
     for i, sample in enumerate(model(source, mode='predict')):
         tokens = []
         while len(tokens) < 2 * lengths[i] + 3:
-            scores = model(source[i:i + 1], torch.tensor([[*tokens, EOS]]))[0, -1]
+            scores = model(source[i : i + 1], torch.tensor([[*tokens, EOS]]))[0, -1]
             scores[[PAD, BOS, UNK]] = -torch.inf
             tokens.append(int(scores.argmax()))
             if tokens[-1] == EOS:
@@ -108,17 +108,18 @@ def test_a_beam_of_one_is_greedy(build, kind):
         assert sample.tokens.tolist() == tokens
 
 
-@pytest.mark.parametrize('penalty', [0., 1.])
+@pytest.mark.parametrize('penalty', [0.0, 1.0])
 def test_a_wide_beam_finds_the_best_of_all_translations(build, penalty):
     """Three words, translations of up to three: 40 in all, each scored by a full forward."""
     model = build('cgc-lightconv', vocabulary=7, search=dict(beam=27, length_penalty=penalty, max_length=(0, 3)))
     for seed in range(4):
         source = sentences((5,), vocabulary=7, seed=seed)
-        everything = [torch.tensor(words, dtype=torch.long) for n in range(4)
-                      for words in itertools.product((4, 5, 6), repeat=n)]
-        scores = [log_p(model, source, words).item() / (len(words) + 1)**penalty for words in everything]
+        everything = [
+            torch.tensor(words, dtype=torch.long) for n in range(4) for words in itertools.product((4, 5, 6), repeat=n)
+        ]
+        scores = [log_p(model, source, words).item() / (len(words) + 1) ** penalty for words in everything]
         best = max(range(40), key=scores.__getitem__)
-        found, = model(source, mode='predict')
+        (found,) = model(source, mode='predict')
         assert found.tokens.tolist() == everything[best].tolist()
         assert found.score == pytest.approx(scores[best], rel=1e-10)
 
@@ -128,7 +129,7 @@ def test_a_wider_beam_scores_no_less_here(build):
     source = sentences((9, 6, 2, 17, 4, 8))
     scores = []
     for beam in (1, 6):
-        model = build('lightconv', search=dict(beam=beam, length_penalty=0.))
+        model = build('lightconv', search=dict(beam=beam, length_penalty=0.0))
         scores.append([sample.score for sample in model(source, mode='predict')])
     assert all(b >= a - 1e-9 for a, b in zip(*scores, strict=True)) and scores[0] != scores[1]
 
@@ -157,14 +158,22 @@ def test_a_translation_may_be_empty(build):
 
 def test_no_sentences_give_no_translations(build):
     decoder = build('lightconv').decoder
-    best, scores = beam_search(decoder, torch.zeros(0, 3, 8).double(), torch.zeros(0, 3, dtype=torch.bool),
-                               torch.zeros(0, dtype=torch.long))
+    best, scores = beam_search(
+        decoder, torch.zeros(0, 3, 8).double(), torch.zeros(0, 3, dtype=torch.bool), torch.zeros(0, dtype=torch.long)
+    )
     assert best == [] and scores.shape == (0,)
 
 
 @pytest.mark.parametrize('value', [torch.nan, torch.inf])
-@pytest.mark.parametrize('name, row', [('decoder.output.weight', 9), ('decoder.embedding.weight', BOS),
-                                       ('encoder.embedding.weight', EOS), ('decoder.output.weight', EOS)])
+@pytest.mark.parametrize(
+    'name, row',
+    [
+        ('decoder.output.weight', 9),
+        ('decoder.embedding.weight', BOS),
+        ('encoder.embedding.weight', EOS),
+        ('decoder.output.weight', EOS),
+    ],
+)
 def test_scores_that_are_no_numbers_stop_the_search(build, name, row, value):
     model = build('lightconv')
     model.get_parameter(name).data[row] = value
@@ -182,10 +191,15 @@ def test_a_translation_that_cannot_end_stops_the_search(build):
         model(sentences((9, 6)), mode='predict')
 
 
-@pytest.mark.parametrize('search, message', [
-    (dict(beam=0), 'beam=0 must be positive'), (dict(length_penalty=torch.inf), 'length_penalty=inf finite'),
-    (dict(width=3), 'no option width; it has beam'),
-], ids=['beam', 'penalty', 'unknown'])
+@pytest.mark.parametrize(
+    'search, message',
+    [
+        (dict(beam=0), 'beam=0 must be positive'),
+        (dict(length_penalty=torch.inf), 'length_penalty=inf finite'),
+        (dict(width=3), 'no option width; it has beam'),
+    ],
+    ids=['beam', 'penalty', 'unknown'],
+)
 def test_options_of_the_search_are_checked(build, search, message):
     with pytest.raises(ValueError, match=message):
         build('lightconv', search=search)
@@ -216,14 +230,14 @@ def test_every_parameter_learns(build, kind):
 
 def test_source_longer_than_anything_in_training(build):
     model = build('cgc-lightconv', search=dict(beam=2, max_length=(0, 3)))
-    sample, = model(sentences((5000,)), mode='predict')
+    (sample,) = model(sentences((5000,)), mode='predict')
     assert len(sample.tokens) <= 3 and sample.score > -100
 
 
 def test_positions_go_on_where_they_stopped():
     like = torch.zeros(1, 1, 8, dtype=torch.float64)
     assert_close(torch.cat([sinusoids(0, 3, like), sinusoids(3, 4, like)]), sinusoids(0, 7, like), tolerance=1e-14)
-    assert sinusoids(0, 1, like).tolist() == [[0.] * 4 + [1.] * 4]
+    assert sinusoids(0, 1, like).tolist() == [[0.0] * 4 + [1.0] * 4]
 
 
 def test_without_targets_the_source_is_encoded(build):

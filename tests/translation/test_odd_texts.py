@@ -84,8 +84,14 @@ def translator(tmp_path_factory, corpus_folder):
     mixer = dict(type='mmcgc.ConvMixer', conv=dict(type='mmcgc.LightweightConv'))
     sizes = dict(mixer=mixer, channels=8, hidden=8, heads=2, kernel_sizes=[3])
     corpus = SubwordCorpus(str(corpus_folder))
-    model = dict(type='mmcgc.TranslationModel', source_vocabulary=len(corpus.source_vocabulary),
-                 target_vocabulary=len(corpus.target_vocabulary), encoder=sizes, decoder=sizes, search=dict(beam=1))
+    model = dict(
+        type='mmcgc.TranslationModel',
+        source_vocabulary=len(corpus.source_vocabulary),
+        target_vocabulary=len(corpus.target_vocabulary),
+        encoder=sizes,
+        decoder=sizes,
+        search=dict(beam=1),
+    )
     data = dict(dataset=dict(corpus=dict(type='mmcgc.SubwordCorpus', folder=str(corpus_folder))))
     (folder / 'config.py').write_text(f'model = {model!r}\ntest_dataloader = {data!r}\n')
     torch.manual_seed(0)

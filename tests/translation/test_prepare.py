@@ -32,7 +32,7 @@ def test_the_raw_archive_gets_the_usual_cleaning_and_splits(iwslt, tmp_path, cap
     assert sources == [line for i, line in enumerate(kept, 1) if i % 23]
     assert corpus.join(train[2].target) == 'sentence number 0 isn &apos;t bad .'
     assert [pair.reference for pair in test] == [f"EN's {n}.{i}" for n in range(5) for i in (1, 2)]
-    assert valid[0].reference == 'Sentence number 24 isn\'t bad.'
+    assert valid[0].reference == "Sentence number 24 isn't bad."
     assert 'train: 4 of 52 pairs left out' in capsys.readouterr().out
 
 
@@ -63,8 +63,9 @@ def test_tokenised_text_keeps_its_tokens_and_merges(tmp_path):
         (folder / f'{split}.de').write_text('ein hund &amp; z. b. „ da “\n' * 5)
         (folder / f'{split}.en').write_text('it &apos;s a dog , here\n' * 5)
     (folder / 'code').write_text('#version: 0.2\nu n\nun d</w>\n')
-    corpus = SubwordCorpus(prepare_corpus(folder, tmp_path / 'out', tokenised=True,
-                                          splits=('train_part', 'valid', 'test')))
+    corpus = SubwordCorpus(
+        prepare_corpus(folder, tmp_path / 'out', tokenised=True, splits=('train_part', 'valid', 'test'))
+    )
     pair = corpus.read('test')[0]
     assert pair.source[:4] == ['e@@', 'i@@', 'n', 'h@@'] and 'und' in pair.source
     assert corpus.join(pair.source) == 'ein hund &amp; z. b. „ da “'
@@ -117,11 +118,12 @@ def test_unequal_numbers_of_lines_are_named(raw, tmp_path, split):
         prepare_corpus(broken, tmp_path / 'out')
 
 
-@pytest.mark.parametrize('name, kind', [('train.tags.de-en.en', 'sentences'), ('IWSLT14.TED.tst2011.de-en.de.xml',
-                                                                              'segments')])
+@pytest.mark.parametrize(
+    'name, kind', [('train.tags.de-en.en', 'sentences'), ('IWSLT14.TED.tst2011.de-en.de.xml', 'segments')]
+)
 def test_a_truncated_file_of_the_archive_is_named(iwslt, tmp_path, name, kind):
     content = (iwslt / name).read_text()
-    (iwslt / name).write_text(content[:len(content) * 3 // 4])
+    (iwslt / name).write_text(content[: len(content) * 3 // 4])
     with pytest.raises(ValueError, match=f'not parallel: .*{kind} in'):
         prepare_corpus(iwslt, tmp_path / 'out')
 
@@ -131,7 +133,7 @@ def test_a_truncated_file_of_the_archive_is_named(iwslt, tmp_path, name, kind):
 def test_a_truncated_archive_is_named(iwslt, tmp_path, form, kept):
     path = tar_folder(tmp_path / f'de-en.{form}', iwslt, 'de-en', f'w:{form}')
     content = path.read_bytes()
-    path.write_bytes(content[:int(len(content) * kept)])
+    path.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(ValueError, match=rf'de-en.{form} is truncated'):
         prepare_corpus(path, tmp_path / 'out')
 
@@ -212,6 +214,10 @@ def test_settings_say_what_was_done(corpus_folder):
     settings = json.loads((corpus_folder / 'corpus.json').read_text())
     sums = settings.pop('sha256')
     assert settings == dict(
-        source='de', target='en', lowercase=True, reference='raw', lines=dict(train=200, valid=20, test=20))
-    assert sums == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in corpus_folder.iterdir()
-                    if path.name != 'corpus.json'}
+        source='de', target='en', lowercase=True, reference='raw', lines=dict(train=200, valid=20, test=20)
+    )
+    assert sums == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in corpus_folder.iterdir()
+        if path.name != 'corpus.json'
+    }

@@ -14,14 +14,19 @@ from mmcgc.layers import CGLightweightConv, DynamicConv, LightweightConv
 from mmcgc.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-PARAMETERS = {'transformer': 39_469_056, 'dynamicconv': 38_685_184, 'lightconv': 38_139_436,
-              'lightconv-dynamic-encoder': 38_443_992, 'cgc-lightconv': 38_148_144}
+PARAMETERS = {
+    'transformer': 39_469_056,
+    'dynamicconv': 38_685_184,
+    'lightconv': 38_139_436,
+    'lightconv-dynamic-encoder': 38_443_992,
+    'cgc-lightconv': 38_148_144,
+}
 LEAVES = {path.stem: path for path in [*CONFIGS.glob('translation/*/*.py'), *CONFIGS.glob('quickstart/*lightconv*.py')]}
 MULTI30K = ('lightconv', 'lightconv-dynamic-encoder', 'cgc-lightconv')
 
 
 def load(name: str, recipe: str) -> Config:
-    path, = CONFIGS.glob(f'*/**/{name}_{recipe}*.py')
+    (path,) = CONFIGS.glob(f'*/**/{name}_{recipe}*.py')
     config = Config.fromfile(path)
     if isinstance(config.model.source_vocabulary, str):
         config.model.update(source_vocabulary=8848, target_vocabulary=6632)
@@ -34,10 +39,15 @@ def test_parameters_of_the_paper_are_exact(name):
     assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize('name, encoder, decoder', [
-    ('lightconv', LightweightConv, LightweightConv), ('dynamicconv', DynamicConv, DynamicConv),
-    ('lightconv-dynamic-encoder', DynamicConv, LightweightConv),
-    ('cgc-lightconv', CGLightweightConv, LightweightConv)])
+@pytest.mark.parametrize(
+    'name, encoder, decoder',
+    [
+        ('lightconv', LightweightConv, LightweightConv),
+        ('dynamicconv', DynamicConv, DynamicConv),
+        ('lightconv-dynamic-encoder', DynamicConv, LightweightConv),
+        ('cgc-lightconv', CGLightweightConv, LightweightConv),
+    ],
+)
 def test_token_mixers_and_kernels(name, encoder, decoder):
     model = MODELS.build(load(name, '1xt4k-50k_iwslt14').model)
     convs = [[layer.mixer.layer.conv for layer in side.layers] for side in (model.encoder, model.decoder)]
@@ -97,13 +107,13 @@ def test_learning_rate_rises_and_falls_as_the_inverse_square_root():
     resumed.load_state_dict(scheduler.state_dict())
     optimizer.step()
     resumed.step()
-    assert optimizer.param_groups[0]['lr'] == pytest.approx(5e-4 * (4000 / 16_002)**0.5)
+    assert optimizer.param_groups[0]['lr'] == pytest.approx(5e-4 * (4000 / 16_002) ** 0.5)
 
 
 @pytest.mark.parametrize('options', [dict(warmup=0, by_epoch=False), dict(warmup=10)], ids=['warmup', 'by_epoch'])
 def test_unfit_schedules_are_refused(options):
     with pytest.raises(ValueError, match='InverseSqrtLR counts iterations'):
-        InverseSqrtLR(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.), **options)
+        InverseSqrtLR(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), **options)
 
 
 @pytest.mark.slow

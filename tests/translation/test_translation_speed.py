@@ -28,8 +28,9 @@ def config(corpus_folder, tmp_path):
 
 
 def test_rows_add_up(config, tmp_path):
-    rows = benchmark([config, config], sentences=12, max_tokens=100, repeats=2, device='cpu',
-                     search=dict(beam=2, max_length=(0, 5)))
+    rows = benchmark(
+        [config, config], sentences=12, max_tokens=100, repeats=2, device='cpu', search=dict(beam=2, max_length=(0, 5))
+    )
     assert [row['sentences'] for row in rows] == [12, 12] and rows[0]['ratio_to_first'] == 1
     for row in rows:
         low, middle, high = (row[f'sentences_per_second_{p}'] for p in ('p20', 'p50', 'p80'))

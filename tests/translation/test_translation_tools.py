@@ -80,8 +80,17 @@ def test_a_run_resumed_in_mid_epoch_ends_with_the_same_weights(trained, config, 
 
 
 def test_two_ranks_end_with_the_same_weights(config, run_tool, tmp_path):
-    run_tool('dist_train.sh', config, 2, '--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_iters=6',
-             'train_cfg.val_interval=6', PORT=free_port())
+    run_tool(
+        'dist_train.sh',
+        config,
+        2,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'train_cfg.max_iters=6',
+        'train_cfg.val_interval=6',
+        PORT=free_port(),
+    )
     first, second = (torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1))
     assert first and all(torch.equal(first[name], second[name]) for name in first)
     log = next(tmp_path.glob('*/*.log')).read_text()
@@ -91,24 +100,40 @@ def test_two_ranks_end_with_the_same_weights(config, run_tool, tmp_path):
 def test_testing_gives_both_kinds_of_bleu_whatever_the_batches(trained, config, tmp_path, own_scope):
     scores = []
     for batch_size in (1, 20):
-        scores.append(launch.test(str(config), str(trained / 'iter_60.pth'), work_dir=str(tmp_path),
-                                  cfg_options={'test_dataloader.batch_size': batch_size},
-                                  out=str(tmp_path / 'metrics.json'), out_item='metrics'))
+        scores.append(
+            launch.test(
+                str(config),
+                str(trained / 'iter_60.pth'),
+                work_dir=str(tmp_path),
+                cfg_options={'test_dataloader.batch_size': batch_size},
+                out=str(tmp_path / 'metrics.json'),
+                out_item='metrics',
+            )
+        )
     assert scores[0] == pytest.approx(scores[1]) and scores[0]['bleu/tokenised_lc'] > 0
     assert json.loads((tmp_path / 'metrics.json').read_text())['bleu/signature'].startswith('nrefs:1|case:lc')
 
 
 def test_batches_of_tokens_are_not_tested_on_two_ranks(trained, config, run_tool, tmp_path):
     """The ranks' batches have several sizes and some come twice: a few lines would count twice, others never."""
-    done = run_tool('dist_test.sh', config, trained / 'iter_60.pth', 2, '--work-dir', tmp_path, '--cfg-options',
-                    "test_dataloader.batch_sampler.type='mmcgc.TokenBatchSampler'",
-                    'test_dataloader.batch_sampler.max_tokens=60', PORT=free_port(), check=False)
+    done = run_tool(
+        'dist_test.sh',
+        config,
+        trained / 'iter_60.pth',
+        2,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        "test_dataloader.batch_sampler.type='mmcgc.TokenBatchSampler'",
+        'test_dataloader.batch_sampler.max_tokens=60',
+        PORT=free_port(),
+        check=False,
+    )
     assert done.returncode != 0
     assert re.search(r'of 20 samples \d+ would be scored on 2 ranks.*DefaultSampler', done.stderr)
 
 
 class TestTranslator:
-
     @pytest.fixture(scope='class')
     def translator(self, trained, config):
         return Translator(str(config), str(trained / 'iter_60.pth'), device='cpu', max_length=50)
@@ -125,19 +150,20 @@ class TestTranslator:
                 setattr(translator, name, value)
             assert list(translator.translate(lines)) == together
         assert translator.counts == dict(lines=50, empty=4, cut=2, foreign=2)
-        assert translator.report() == ('50 lines translated, of which 4 empty, 2 cut to 50 tokens, '
-                                       '2 of mostly unknown words')
+        assert translator.report() == (
+            '50 lines translated, of which 4 empty, 2 cut to 50 tokens, 2 of mostly unknown words'
+        )
 
     def test_translations_are_those_of_the_model(self, translator):
         corpus = translator.corpus
         source = torch.tensor([[*corpus.source_vocabulary.encode(corpus.encode('Der Hund läuft.')), 2]])
-        sample, = translator.model(source, mode='predict')
+        (sample,) = translator.model(source, mode='predict')
         expected = corpus.decode(corpus.target_vocabulary.decode(sample.tokens.tolist()))
         assert list(translator.translate(['Der Hund läuft.'])) == [expected] and expected
 
     def test_search_options_override_the_config(self, trained, config):
         translator = Translator(str(config), str(trained / 'iter_60.pth'), search=dict(beam=1))
-        assert translator.model.search['beam'] == 1 and translator.model.search['length_penalty'] == 1.
+        assert translator.model.search['beam'] == 1 and translator.model.search['length_penalty'] == 1.0
 
     def test_another_models_checkpoint_is_refused(self, trained, config, tmp_path):
         torch.save(dict(state_dict={'weight': torch.zeros(1)}), tmp_path / 'other.pth')
@@ -159,8 +185,14 @@ def test_translate_tool(trained, config, tmp_path, run_tool, tiny, form):
         assert (tmp_path / 'out.en').read_text().count('\n') == 3 and done.stdout == ''
     else:
         command = [sys.executable, ROOT / 'tools/translate.py', *arguments]
-        done = subprocess.run([str(part) for part in command], input=lines, capture_output=True, text=True,
-                              encoding='utf-8', env=dict(PYTHONPATH=f'{ROOT}:{tiny.root}', PATH='/bin'))
+        done = subprocess.run(
+            [str(part) for part in command],
+            input=lines,
+            capture_output=True,
+            text=True,
+            encoding='utf-8',
+            env=dict(PYTHONPATH=f'{ROOT}:{tiny.root}', PATH='/bin'),
+        )
         assert done.stdout.count('\n') == 3 and done.stdout.split('\n')[1] == '', done.stderr
     assert '3 lines translated, of which 1 empty' in done.stderr
 
@@ -170,14 +202,19 @@ def test_translate_tool_names_what_is_missing(config, run_tool):
     assert done.returncode == 1 and 'error: none.pth' in done.stderr and 'Traceback' not in done.stderr
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['--text', 'Hund', '--beam', '0'], 'beam=0 must be positive'),
-    (['--text', 'Hund', '--length-penalty', 'nan'], 'length_penalty=nan finite'),
-    (['--text', 'Hund', '--device', 'abacus'], "the device 'abacus' cannot be used"),
-    (['--input', '.'], "Is a directory: '.'"), (['--input', ''], "No such file or directory: ''"),
-    (['--input', 'utf16.de', '--output', 'kept.en'], 'utf16.de is UTF-16 text'),
-    (['--input', 'broken.de', '--output', 'broken.de'], 'broken.de, which is read'),
-], ids=['beam', 'penalty', 'device', 'folder', 'nothing', 'encoding', 'output'])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['--text', 'Hund', '--beam', '0'], 'beam=0 must be positive'),
+        (['--text', 'Hund', '--length-penalty', 'nan'], 'length_penalty=nan finite'),
+        (['--text', 'Hund', '--device', 'abacus'], "the device 'abacus' cannot be used"),
+        (['--input', '.'], "Is a directory: '.'"),
+        (['--input', ''], "No such file or directory: ''"),
+        (['--input', 'utf16.de', '--output', 'kept.en'], 'utf16.de is UTF-16 text'),
+        (['--input', 'broken.de', '--output', 'broken.de'], 'broken.de, which is read'),
+    ],
+    ids=['beam', 'penalty', 'device', 'folder', 'nothing', 'encoding', 'output'],
+)
 def test_translate_tool_says_what_is_wrong(trained, config, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     Path('utf16.de').write_text('Hund\n', encoding='utf-16')
@@ -197,7 +234,6 @@ def test_another_kind_of_config_is_named():
 
 
 class TestAverage:
-
     def test_tool_averages_the_last_of_a_run(self, trained, config, run_tool, tmp_path):
         done = run_tool('average_checkpoints.py', trained, '--last', '3', '--out', tmp_path / 'average.pth')
         assert 'iter_30.pth, iter_45.pth, iter_60.pth' in done.stdout

@@ -89,10 +89,15 @@ def test_translating_and_testing_refuse_another_corpus(configs, checkpoint, tmp_
 def test_resuming_refuses_another_corpus(configs, work_dir, tmp_path, own_scope):
     copy = shutil.copytree(work_dir, tmp_path / 'copy')
     with pytest.raises(ValueError, match=DIFFER):
-        launch.train(str(configs.other), work_dir=str(copy), resume=str(copy / 'iter_2.pth'),
-                     cfg_options={'train_cfg.max_iters': 4})
-    launch.train(str(configs.ours), work_dir=str(copy), resume=str(copy / 'iter_2.pth'),
-                 cfg_options={'train_cfg.max_iters': 4})
+        launch.train(
+            str(configs.other),
+            work_dir=str(copy),
+            resume=str(copy / 'iter_2.pth'),
+            cfg_options={'train_cfg.max_iters': 4},
+        )
+    launch.train(
+        str(configs.ours), work_dir=str(copy), resume=str(copy / 'iter_2.pth'), cfg_options={'train_cfg.max_iters': 4}
+    )
     assert (copy / 'iter_4.pth').exists()
 
 
@@ -128,8 +133,11 @@ def test_each_part_is_named():
 
 def test_training_and_validation_share_a_vocabulary(configs, other_folder, tmp_path, own_scope):
     with pytest.raises(ValueError, match='training and the validation data have different vocabularies'):
-        launch.train(str(configs.ours), work_dir=str(tmp_path),
-                     cfg_options={'val_dataloader.dataset.corpus.folder': str(other_folder)})
+        launch.train(
+            str(configs.ours),
+            work_dir=str(tmp_path),
+            cfg_options={'val_dataloader.dataset.corpus.folder': str(other_folder)},
+        )
 
 
 def test_a_runner_of_images_is_left_alone():
@@ -140,7 +148,6 @@ def test_a_runner_of_images_is_left_alone():
 
 
 class TestCorpus:
-
     @pytest.fixture
     def folder(self, corpus_folder, tmp_path):
         return shutil.copytree(corpus_folder, tmp_path / 'corpus')
@@ -163,7 +170,7 @@ class TestCorpus:
     def test_capitals_in_a_lower_cased_vocabulary_are_refused(self, folder):
         path = folder / 'vocab.de'
         path.write_text(path.read_text() + 'Hund 1\n')
-        with pytest.raises(ValueError, match="vocab.de holds .*Hund.* is to be lower-cased"):
+        with pytest.raises(ValueError, match='vocab.de holds .*Hund.* is to be lower-cased'):
             SubwordCorpus(str(folder))
 
     def test_the_order_of_the_tokens_and_the_merges_count(self, folder, corpus_folder, other_folder):

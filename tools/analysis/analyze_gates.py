@@ -17,8 +17,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the random weights (default: %(default)s)')
     parser.add_argument('--out', default='gates.png', help='the picture to write (default: %(default)s)')
     parser.add_argument('--device', help='e.g. cpu or cuda:0; by default an accelerator if there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override parts of the config, e.g. val_dataloader.batch_size=16')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override parts of the config, e.g. val_dataloader.batch_size=16',
+    )
     return parser.parse_args()
 
 

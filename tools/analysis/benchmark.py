@@ -24,8 +24,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--bfloat16', action='store_true', help='autocast to bfloat16')
     parser.add_argument('--compile', action='store_true', help='torch.compile all arms')
     parser.add_argument('--cuda-graphs', action='store_true', help='capture every pass and time its replays')
-    parser.add_argument('--keep-memory', action='store_true',
-                        help='freed memory stays with the process (glibc), so that none is fetched anew in a turn')
+    parser.add_argument(
+        '--keep-memory',
+        action='store_true',
+        help='freed memory stays with the process (glibc), so that none is fetched anew in a turn',
+    )
     parser.add_argument('--csv', help='a file to append the rows to')
     return parser.parse_args()
 
@@ -36,9 +39,20 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     with plain_errors():
         rows = benchmark(
-            args.config, by_layer=args.layers, batch=args.batch, size=args.shape, arms=args.arms, passes=args.passes,
-            repeats=args.repeats, device=args.device, channels_last=args.channels_last, bfloat16=args.bfloat16,
-            compiled=args.compile, graphed=args.cuda_graphs, kept=args.keep_memory)
+            args.config,
+            by_layer=args.layers,
+            batch=args.batch,
+            size=args.shape,
+            arms=args.arms,
+            passes=args.passes,
+            repeats=args.repeats,
+            device=args.device,
+            channels_last=args.channels_last,
+            bfloat16=args.bfloat16,
+            compiled=args.compile,
+            graphed=args.cuda_graphs,
+            kept=args.keep_memory,
+        )
         print(table(rows))
         if args.csv:
             append_csv(rows, args.csv)

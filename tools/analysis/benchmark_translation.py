@@ -28,8 +28,16 @@ def main() -> None:
     if args.length is not None:
         search['max_length'] = (0, args.length)
     with plain_errors():
-        rows = benchmark(args.configs, args.checkpoints, args.sentences, args.max_tokens, args.repeats, args.device,
-                         args.bfloat16, search)
+        rows = benchmark(
+            args.configs,
+            args.checkpoints,
+            args.sentences,
+            args.max_tokens,
+            args.repeats,
+            args.device,
+            args.bfloat16,
+            search,
+        )
         print(table(rows))
         if args.csv:
             append_csv(rows, args.csv)

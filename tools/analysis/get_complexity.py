@@ -13,8 +13,13 @@ from mmcgc.command_line import plain_errors
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='path of the config file')
-    parser.add_argument('--shape', type=int, nargs='+', metavar='N',
-                        help="size of one sample: S, or H W, or T H W for video; by default the training pipeline's")
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        metavar='N',
+        help="size of one sample: S, or H W, or T H W for video; by default the training pipeline's",
+    )
     return parser.parse_args()
 
 

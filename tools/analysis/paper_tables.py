@@ -13,8 +13,9 @@ from mmcgc.command_line import plain_errors
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--table', type=int, nargs='+', choices=[1, 2, 3, 4], default=[1, 2, 3, 4],
-                        help='which tables, by default all')
+    parser.add_argument(
+        '--table', type=int, nargs='+', choices=[1, 2, 3, 4], default=[1, 2, 3, 4], help='which tables, by default all'
+    )
     parser.add_argument('--configs', help='folder of the configs, by default that of this package')
     return parser.parse_args()
 

@@ -22,8 +22,10 @@ def main() -> None:
     args = parse_args()
     with plain_errors():
         skipped = make_camera_motion(**vars(args))
-    print(f'\nThe clips are in {args.out}; {len(skipped)} photographs were skipped'
-          + ''.join(f'\n  {path}: {reason}' for path, reason in skipped.items()))
+    print(
+        f'\nThe clips are in {args.out}; {len(skipped)} photographs were skipped'
+        + ''.join(f'\n  {path}: {reason}' for path, reason in skipped.items())
+    )
 
 
 if __name__ == '__main__':

@@ -11,7 +11,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'source',
         nargs='+',
-        help='the official cifar-10-python.tar.gz, or the folder or tars of the pack, e.g. path/to/pack')
+        help='the official cifar-10-python.tar.gz, or the folder or tars of the pack, e.g. path/to/pack',
+    )
     parser.add_argument('--out', default='data/cifar10', help='the data root to write (default: %(default)s)')
     return parser.parse_args()
 

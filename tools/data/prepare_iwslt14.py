@@ -14,7 +14,8 @@ def parse_args() -> argparse.Namespace:
   tokenised text:   %(prog)s iwslt14.tokenized.de-en.tar.xz --tokenised --train train_representative
   plain pairs:      %(prog)s path/to/multi30k --valid val --test test_2016_flickr --max-ratio 9 \\
                       --merges 4000 --out data/multi30k""",
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('source', help='folder or tar archive with the text; files may be gzipped')
     parser.add_argument('--out', default='data/iwslt14', help='the folder to write (default: %(default)s)')
     parser.add_argument('--source-language', default='de', help='(default: %(default)s)')
@@ -33,9 +34,16 @@ def main() -> None:
     args = parse_args()
     with plain_errors():
         folder = prepare_corpus(
-            args.source, args.out, languages=(args.source_language, args.target_language),
-            splits=(args.train, args.valid, args.test), tokenised=args.tokenised, merges=args.merges, codes=args.codes,
-            max_words=args.max_words, max_ratio=args.max_ratio)
+            args.source,
+            args.out,
+            languages=(args.source_language, args.target_language),
+            splits=(args.train, args.valid, args.test),
+            tokenised=args.tokenised,
+            merges=args.merges,
+            codes=args.codes,
+            max_words=args.max_words,
+            max_ratio=args.max_ratio,
+        )
     print(f'\nthe corpus is ready in {folder}')
 
 

@@ -26,8 +26,10 @@ def main() -> None:
     print(f'\nThe lists in {args.out}: ' + ', '.join(f'{split} {count} clips' for split, count in counts.items()))
     options = options_file(args.out, kind)
     if options.is_file():
-        print('The frames are not named as the configs expect; give tools/train.py and tools/test.py the options\n'
-              '--cfg-options ' + shlex.join(options.read_text(encoding='utf-8').splitlines()))
+        print(
+            'The frames are not named as the configs expect; give tools/train.py and tools/test.py the options\n'
+            '--cfg-options ' + shlex.join(options.read_text(encoding='utf-8').splitlines())
+        )
 
 
 if __name__ == '__main__':

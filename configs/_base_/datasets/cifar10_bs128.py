@@ -7,7 +7,8 @@ dataloader = dict(
     persistent_workers=True,
     pin_memory=False,  # a batch of small uint8 images gains nothing, and pinning warns on a machine without a GPU
     collate_fn=dict(type='default_collate'),
-    dataset=dict(type='mmcgc.CIFAR10', data_root='data/cifar10'))
+    dataset=dict(type='mmcgc.CIFAR10', data_root='data/cifar10'),
+)
 train_dataloader = dataloader
 val_dataloader = dataloader
 test_dataloader = dataloader

@@ -9,11 +9,13 @@ loading = dict(batch_size=64, num_workers=2, persistent_workers=True)
 train_dataloader = dict(
     **loading,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='mmcgc.MovingDigits', split='train', pipeline=train_pipeline))
+    dataset=dict(type='mmcgc.MovingDigits', split='train', pipeline=train_pipeline),
+)
 val_dataloader = dict(
     **loading,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='mmcgc.MovingDigits', split='test', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(type='mmcgc.MovingDigits', split='test', pipeline=test_pipeline, test_mode=True),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(type='AccMetric')
 test_evaluator = val_evaluator

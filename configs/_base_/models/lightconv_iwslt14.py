@@ -6,4 +6,5 @@ model = dict(
     encoder=dict(**sizes, kernel_sizes=[3, 7, 15, 31, 31, 31, 31]),
     decoder=dict(**sizes, kernel_sizes=[3, 7, 15, 31, 31, 31], attention_dropout=0.1),
     label_smoothing=0.1,
-    search=dict(beam=6, length_penalty=1.0))
+    search=dict(beam=6, length_penalty=1.0),
+)

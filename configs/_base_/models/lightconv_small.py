@@ -6,4 +6,5 @@ model = dict(
     encoder=sizes,
     decoder=dict(**sizes, attention_dropout=0.1),
     label_smoothing=0.1,
-    search=dict(beam=6, length_penalty=1.0))
+    search=dict(beam=6, length_penalty=1.0),
+)

@@ -6,5 +6,6 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(depth=18, num_segments=4, pretrained=None, pretrained2d=False, norm_eval=False),
-    cls_head=dict(num_segments=4, num_classes=8, in_channels=512, dropout_ratio=0))
+    cls_head=dict(num_segments=4, num_classes=8, in_channels=512, dropout_ratio=0),
+)
 randomness = dict(seed=0)

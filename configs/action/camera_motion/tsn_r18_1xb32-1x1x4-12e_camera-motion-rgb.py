@@ -6,5 +6,6 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(depth=18, pretrained=None, norm_eval=False),
-    cls_head=dict(num_classes=8, in_channels=512, dropout_ratio=0))
+    cls_head=dict(num_classes=8, in_channels=512, dropout_ratio=0),
+)
 randomness = dict(seed=0)

@@ -5,7 +5,6 @@ _base_ = [
     '../../_base_/action_runtime.py',
 ]
 model = dict(
-    backbone=dict(
-        conv_cfg=dict(type='CGConv3d', num_frames=32),
-        temporal_conv_cfg=dict(type='CGConv3d')),
-    cls_head=dict(num_classes=174, dropout_ratio=0.8))
+    backbone=dict(conv_cfg=dict(type='CGConv3d', num_frames=32), temporal_conv_cfg=dict(type='CGConv3d')),
+    cls_head=dict(num_classes=174, dropout_ratio=0.8),
+)

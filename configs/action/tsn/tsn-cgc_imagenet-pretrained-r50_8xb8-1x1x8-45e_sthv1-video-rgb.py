@@ -6,4 +6,5 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(pretrained='torchvision://resnet50', conv_cfg=dict(type='CGConv', num_segments=8)),
-    cls_head=dict(num_classes=174, dropout_ratio=0.5))
+    cls_head=dict(num_classes=174, dropout_ratio=0.5),
+)

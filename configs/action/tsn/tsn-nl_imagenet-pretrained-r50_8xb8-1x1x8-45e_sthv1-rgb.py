@@ -5,4 +5,6 @@ model = dict(
         type='ResNetTSM',
         is_shift=False,
         non_local=((0, 0, 0), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 0, 0)),
-        non_local_cfg=dict(use_scale=False, sub_sample=True, mode='dot_product', norm_cfg=dict(type='BN3d'))))
+        non_local_cfg=dict(use_scale=False, sub_sample=True, mode='dot_product', norm_cfg=dict(type='BN3d')),
+    )
+)

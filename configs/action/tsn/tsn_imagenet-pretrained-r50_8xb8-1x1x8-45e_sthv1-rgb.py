@@ -4,6 +4,4 @@ _base_ = [
     '../../_base_/schedules/sthv1_45e.py',
     '../../_base_/action_runtime.py',
 ]
-model = dict(
-    backbone=dict(pretrained='torchvision://resnet50'),
-    cls_head=dict(num_classes=174, dropout_ratio=0.5))
+model = dict(backbone=dict(pretrained='torchvision://resnet50'), cls_head=dict(num_classes=174, dropout_ratio=0.5))

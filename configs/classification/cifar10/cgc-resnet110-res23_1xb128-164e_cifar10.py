@@ -1,4 +1,3 @@
 # Table 2: (res2,3).
 _base_ = 'cgc-resnet110_1xb128-164e_cifar10.py'
-model = dict(
-    backbone=dict(type='mmcgc.GatedStages', network='mmcgc.CIFARResNet', stages=('layer2', 'layer3')))
+model = dict(backbone=dict(type='mmcgc.GatedStages', network='mmcgc.CIFARResNet', stages=('layer2', 'layer3')))

@@ -6,5 +6,7 @@ _base_ = [
 ]
 # Small layers: on a GPU their launches take longer than their kernels.
 custom_hooks = [
-    dict(type='mmcgc.CurvesHook'), dict(type='mmcgc.GateStatisticsHook', interval=1000),
-    dict(type='mmcgc.CUDAGraphHook')]
+    dict(type='mmcgc.CurvesHook'),
+    dict(type='mmcgc.GateStatisticsHook', interval=1000),
+    dict(type='mmcgc.CUDAGraphHook'),
+]

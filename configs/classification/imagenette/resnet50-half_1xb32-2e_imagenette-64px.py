@@ -5,7 +5,5 @@ _base_ = [
     '../../_base_/schedules/imagenette_bs32_2e.py',
     '../../_base_/classification_runtime.py',
 ]
-model = dict(
-    backbone=dict(stem_channels=32, base_channels=32),
-    head=dict(in_channels=1024, num_classes=10))
+model = dict(backbone=dict(stem_channels=32, base_channels=32), head=dict(in_channels=1024, num_classes=10))
 randomness = dict(seed=0)

@@ -36,9 +36,11 @@ class TokenBatchSampler(BatchSampler):
 
     def __init__(self, sampler: DefaultSampler, batch_size: int, max_tokens: int) -> None:
         if not isinstance(sampler, DefaultSampler) or not hasattr(sampler.dataset, 'lengths'):
-            raise TypeError('TokenBatchSampler needs sampler=dict(type=\'DefaultSampler\') over a data set with '
-                            f'lengths(), such as ParallelText; got {type(sampler).__name__} over '
-                            f'{type(getattr(sampler, "dataset", None)).__name__}')
+            raise TypeError(
+                "TokenBatchSampler needs sampler=dict(type='DefaultSampler') over a data set with "
+                f'lengths(), such as ParallelText; got {type(sampler).__name__} over '
+                f'{type(getattr(sampler, "dataset", None)).__name__}'
+            )
         if batch_size < 1 or max_tokens < 1:
             raise ValueError(f'batch_size={batch_size} and max_tokens={max_tokens} must be positive')
         self.sampler, self.batch_size, self.max_tokens = sampler, batch_size, max_tokens
@@ -49,8 +51,10 @@ class TokenBatchSampler(BatchSampler):
             raise ValueError('the data set has no pairs to make batches of')
         longest = self.lengths.max()
         if longest > max_tokens:
-            raise ValueError(f'a sentence of {longest} tokens does not fit into batches of max_tokens={max_tokens}; '
-                             'lower the max_length of the data set')
+            raise ValueError(
+                f'a sentence of {longest} tokens does not fit into batches of max_tokens={max_tokens}; '
+                'lower the max_length of the data set'
+            )
         self.cuts = self._cut(self.lengths[np.lexsort(self.lengths.T)])
 
     def _cut(self, lengths: np.ndarray) -> list[int]:
@@ -74,7 +78,7 @@ class TokenBatchSampler(BatchSampler):
         order = order[np.lexsort(self.lengths[order].T)]  # stable: the same lengths stay in random order
         batches = np.split(order, self.cuts)
         turn = random.permutation(len(batches)) if shuffle else np.arange(len(batches))
-        turn = np.resize(turn, len(self) * self.sampler.world_size)[self.sampler.rank::self.sampler.world_size]
+        turn = np.resize(turn, len(self) * self.sampler.world_size)[self.sampler.rank :: self.sampler.world_size]
         skip, self.skip = self.skip, 0
         for i in turn[skip:]:
             yield batches[i].tolist()

@@ -29,13 +29,17 @@ def check_form(lines: Sequence[str], tokenised: bool, where: str) -> None:
     """
     segmented = next((line for line in lines if is_segmented(line)), None)
     if segmented is not None:
-        raise ValueError(f'{where} is in pieces of words already, such as {segmented[:60]!r}: give the text before '
-                         'BPE or SentencePiece (fairseq keeps it in the folder tmp), and its merges with --codes')
+        raise ValueError(
+            f'{where} is in pieces of words already, such as {segmented[:60]!r}: give the text before '
+            'BPE or SentencePiece (fairseq keeps it in the folder tmp), and its merges with --codes'
+        )
     apart = sum(line.endswith(' .') for line in lines)
     attached = sum(line.endswith('.') for line in lines) - apart
     if tokenised and 2 * attached > len(lines):
-        raise ValueError(f'{where} is not tokenised, most of its lines end in a word with a full stop: leave '
-                         '--tokenised out')
+        raise ValueError(
+            f'{where} is not tokenised, most of its lines end in a word with a full stop: leave --tokenised out'
+        )
     if not tokenised and 2 * apart > len(lines):
-        raise ValueError(f'{where} is tokenised already, most of its lines end in a full stop that stands apart: add '
-                         '--tokenised')
+        raise ValueError(
+            f'{where} is tokenised already, most of its lines end in a full stop that stands apart: add --tokenised'
+        )

@@ -11,9 +11,11 @@ from ...registry import TASK_UTILS
 from .subword import Pair
 
 LETTERS = 'abcdefghijklmnopqrstuvwxyzäöüß'
-WORDS = ('zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen '
-         'seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand and '
-         '- ,').split()
+WORDS = (
+    'zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen '
+    'seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand and '
+    '- ,'
+).split()
 
 
 def numbers(split: str) -> list[int]:
@@ -58,8 +60,10 @@ class NumberWords:
 
     def fingerprints(self) -> dict[str, str]:
         """What the numbers of tokens depend on: digests of both vocabularies."""
-        return dict(source_vocabulary=self.source_vocabulary.fingerprint(),
-                    target_vocabulary=self.target_vocabulary.fingerprint())
+        return dict(
+            source_vocabulary=self.source_vocabulary.fingerprint(),
+            target_vocabulary=self.target_vocabulary.fingerprint(),
+        )
 
     def encode(self, line: str) -> list[str]:
         """The letters of a German number word, white space left out."""

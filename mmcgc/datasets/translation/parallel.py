@@ -48,14 +48,20 @@ class ParallelText(BaseDataset):
             empty, long = empty + is_empty, long + is_long
             if (is_empty or is_long) and not self.test_mode:
                 continue
-            info = dict(index=index, inputs=np.array([*source_vocabulary.encode(pair.source), EOS], np.int32),
-                        targets=np.array([*target_vocabulary.encode(pair.target), EOS], np.int32))
+            info = dict(
+                index=index,
+                inputs=np.array([*source_vocabulary.encode(pair.source), EOS], np.int32),
+                targets=np.array([*target_vocabulary.encode(pair.target), EOS], np.int32),
+            )
             if self.test_mode:
                 info.update(reference_tokens=self.corpus.join(pair.target), reference=pair.reference)
             pairs.append(info)
         if empty or long:
-            print_log(f'{self.split}: {empty} pairs have an empty side, {long} more than {self.max_length} tokens; '
-                      f'{"kept" if self.test_mode else "left out"}; {len(pairs)} pairs in all', 'current')
+            print_log(
+                f'{self.split}: {empty} pairs have an empty side, {long} more than {self.max_length} tokens; '
+                f'{"kept" if self.test_mode else "left out"}; {len(pairs)} pairs in all',
+                'current',
+            )
         if self.sort:
             pairs.sort(key=lambda info: (len(info['inputs']), len(info['targets'])))
         return pairs
@@ -71,5 +77,6 @@ class ParallelText(BaseDataset):
         item = dict(inputs=torch.from_numpy(info['inputs']), targets=torch.from_numpy(info['targets']))
         if self.test_mode:
             item['data_samples'] = BaseDataElement(
-                metainfo={name: info[name] for name in ('index', 'reference_tokens', 'reference')})
+                metainfo={name: info[name] for name in ('index', 'reference_tokens', 'reference')}
+            )
         return item

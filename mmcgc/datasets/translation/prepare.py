@@ -26,10 +26,18 @@ _TEST_SETS = ('TED.dev2010', 'TEDX.dev2012', 'TED.tst2010', 'TED.tst2011', 'TED.
 _VALID_EVERY = 23
 
 
-def prepare_corpus(source: str | Path, out: str | Path, *, languages: tuple[str, str] = ('de', 'en'),
-                   splits: tuple[str, str, str] = ('train', 'valid', 'test'), tokenised: bool = False,
-                   merges: int = 10_000, codes: str | Path | None = None, max_words: int = 175,
-                   max_ratio: float = 1.5) -> Path:
+def prepare_corpus(
+    source: str | Path,
+    out: str | Path,
+    *,
+    languages: tuple[str, str] = ('de', 'en'),
+    splits: tuple[str, str, str] = ('train', 'valid', 'test'),
+    tokenised: bool = False,
+    merges: int = 10_000,
+    codes: str | Path | None = None,
+    max_words: int = 175,
+    max_ratio: float = 1.5,
+) -> Path:
     """Write the folder that :class:`SubwordCorpus` reads; existing files are replaced once everything has been checked.
 
     The raw archive of IWSLT'14 (with ``train.tags.de-en.de``) is cleaned and split as is usual: tags left out, every
@@ -70,24 +78,29 @@ def prepare_corpus(source: str | Path, out: str | Path, *, languages: tuple[str,
         if tokenised:
             raise ValueError(f'{source} holds the raw IWSLT archive, which is not tokenised: leave --tokenised out')
     else:
-        raw = {name: files.parallel(f'{file}.{de}', f'{file}.{en}')
-               for name, file in zip(('train', 'valid', 'test'), splits, strict=True)}
+        raw = {
+            name: files.parallel(f'{file}.{de}', f'{file}.{en}')
+            for name, file in zip(('train', 'valid', 'test'), splits, strict=True)
+        }
     for name, pairs in raw.items():
         for side, language in enumerate(languages):
             check_form([pair[side] for pair in pairs], tokenised, f'the text of {name}.{language} from {files.folder}')
-    words = {name: _lower(pairs, name) if tokenised else _tokenise(pairs, languages, name)
-             for name, pairs in raw.items()}
+    words = {
+        name: _lower(pairs, name) if tokenised else _tokenise(pairs, languages, name) for name, pairs in raw.items()
+    }
     if not tokenised:
         kept = [i for i, pair in enumerate(words['train']) if _is_clean(pair, max_words, max_ratio)]
-        print_log(f'train: {len(words["train"]) - len(kept)} of {len(words["train"])} pairs left out: empty, above '
-                  f'{max_words} tokens, or with a ratio above {max_ratio}')
+        print_log(
+            f'train: {len(words["train"]) - len(kept)} of {len(words["train"])} pairs left out: empty, above '
+            f'{max_words} tokens, or with a ratio above {max_ratio}'
+        )
         for texts in (raw, words):
             texts['train'] = [texts['train'][i] for i in kept]
     if 'valid' not in raw:
         for texts in (raw, words):
             train = texts.pop('train')
             texts['train'] = [pair for i, pair in enumerate(train, 1) if i % _VALID_EVERY]
-            texts['valid'] = train[_VALID_EVERY - 1::_VALID_EVERY]
+            texts['valid'] = train[_VALID_EVERY - 1 :: _VALID_EVERY]
     if not words['train']:
         raise ValueError(f'{source}: no training pair is left after cleaning')
 
@@ -109,14 +122,21 @@ def prepare_corpus(source: str | Path, out: str | Path, *, languages: tuple[str,
     for name in ('valid', 'test'):
         references = [detokenise(pair[1], en) if tokenised else pair[1] for pair in raw[name]]
         contents[f'{name}.detok.{en}'] = _join(references)
-    settings = dict(source=de, target=en, lowercase=True, reference='detokenised' if tokenised else 'raw',
-                    lines={name: len(words[name]) for name in ('train', 'valid', 'test')},
-                    sha256={name: sha256(content.encode()).hexdigest() for name, content in contents.items()})
+    settings = dict(
+        source=de,
+        target=en,
+        lowercase=True,
+        reference='detokenised' if tokenised else 'raw',
+        lines={name: len(words[name]) for name in ('train', 'valid', 'test')},
+        sha256={name: sha256(content.encode()).hexdigest() for name, content in contents.items()},
+    )
     contents[SETTINGS] = json.dumps(settings, indent=2) + '\n'
     foreign = [name for name in contents if (root / name).exists()]
     if foreign and not (root / SETTINGS).exists():
-        raise ValueError(f'{root} holds {", ".join(foreign)}, which would be overwritten, but is no corpus that this '
-                         'command has made: give another --out')
+        raise ValueError(
+            f'{root} holds {", ".join(foreign)}, which would be overwritten, but is no corpus that this '
+            'command has made: give another --out'
+        )
     write_whole_files(root, contents.items())  # the settings, which make the folder a corpus, come last
     return root
 
@@ -142,14 +162,18 @@ def _read_iwslt(files: TextFiles, languages: tuple[str, str]) -> Splits:
         lines = [line for line in lines if not re.search('<(url|talkid|keywords)>', line)]
         columns.append([' '.join(re.sub('</?(title|description)>', ' ', line).split()) for line in lines])
     if len(columns[0]) != len(columns[1]):
-        raise ValueError(f'{files.source} is not parallel: train.tags.{pair} has {len(columns[0])} sentences in '
-                         f'{languages[0]} and {len(columns[1])} in {languages[1]}; one of the files was truncated')
+        raise ValueError(
+            f'{files.source} is not parallel: train.tags.{pair} has {len(columns[0])} sentences in '
+            f'{languages[0]} and {len(columns[1])} in {languages[1]}; one of the files was truncated'
+        )
     test = []
     for name in _TEST_SETS:
         sides = [_segments(files, f'IWSLT14.{name}.{pair}.{language}.xml') for language in languages]
         if len(sides[0]) != len(sides[1]):
-            raise ValueError(f'{files.source} is not parallel: {name} has {len(sides[0])} segments in {languages[0]} '
-                             f'and {len(sides[1])} in {languages[1]}; one of the files was truncated')
+            raise ValueError(
+                f'{files.source} is not parallel: {name} has {len(sides[0])} segments in {languages[0]} '
+                f'and {len(sides[1])} in {languages[1]}; one of the files was truncated'
+            )
         test += zip(*sides, strict=True)
     return dict(train=list(zip(*columns, strict=True)), test=test)
 
@@ -161,8 +185,9 @@ def _segments(files: TextFiles, name: str) -> list[str]:
 
 def _tokenise(pairs: list[tuple[str, str]], languages: tuple[str, str], name: str) -> list[tuple[str, str]]:
     print_log(f'{name}: tokenising {len(pairs)} pairs')
-    return [tuple(tokenise(text, language, True) for text, language in zip(pair, languages, strict=True))
-            for pair in pairs]
+    return [
+        tuple(tokenise(text, language, True) for text, language in zip(pair, languages, strict=True)) for pair in pairs
+    ]
 
 
 def _lower(pairs: list[tuple[str, str]], name: str) -> list[tuple[str, str]]:

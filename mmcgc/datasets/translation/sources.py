@@ -47,7 +47,7 @@ class TextFiles:
             raise ValueError(f'{source} holds more than one corpus: {listed}. Give the folder of the one that is meant')
         if not found:
             raise FileNotFoundError(f'{source} has no file {" or ".join(marks)}')
-        (self.mark, self._folder), = found
+        ((self.mark, self._folder),) = found
 
     @property
     def folder(self) -> str:
@@ -58,11 +58,19 @@ class TextFiles:
         """The folders below the top one in which a file of that name lies, relative to it."""
         depth = len(PurePosixPath(name).parts)
         if self._members is not None:
-            paths = [path for path, _ in self._members if path.parts[-depth:] == PurePosixPath(name).parts
-                     or path.parts[-depth:] == PurePosixPath(f'{name}.gz').parts]
+            paths = [
+                path
+                for path, _ in self._members
+                if path.parts[-depth:] == PurePosixPath(name).parts
+                or path.parts[-depth:] == PurePosixPath(f'{name}.gz').parts
+            ]
         else:
-            paths = [path.relative_to(self.source) for form in (name, f'{name}.gz')
-                     for path in self.source.rglob(glob.escape(form)) if path.is_file()]
+            paths = [
+                path.relative_to(self.source)
+                for form in (name, f'{name}.gz')
+                for path in self.source.rglob(glob.escape(form))
+                if path.is_file()
+            ]
         return [path.parents[depth - 1] for path in paths]
 
     def _places(self, name: str) -> list[tuple[str, bytes | Path]]:
@@ -87,9 +95,11 @@ class TextFiles:
         if not places:
             raise FileNotFoundError(f'{self.folder} has no file {name}')
         if len(places) > 1:
-            raise ValueError(f'it is not certain which file is meant, {" or ".join(where for where, _ in places)}: '
-                             'take the others away')
-        (where, content), = places
+            raise ValueError(
+                f'it is not certain which file is meant, {" or ".join(where for where, _ in places)}: '
+                'take the others away'
+            )
+        ((where, content),) = places
         return read_text(content, where) if isinstance(content, Path) else _decode(content, where)
 
     def lines(self, name: str) -> list[str]:
@@ -105,8 +115,9 @@ class TextFiles:
         where = [self._places(name)[0][0] for name in names]
         if len({len(column) for column in columns}) > 1:
             counts = ', '.join(f'{place} has {len(column)} lines' for place, column in zip(where, columns, strict=True))
-            raise ValueError(f'these files are not parallel: {counts}; one of them was truncated or is of another '
-                             'corpus')
+            raise ValueError(
+                f'these files are not parallel: {counts}; one of them was truncated or is of another corpus'
+            )
         if not columns[0]:
             raise ValueError(f'{where[0]} has no lines')
         if all(column == columns[0] for column in columns[1:]):
@@ -139,8 +150,11 @@ def _read_archive(source: Path) -> list[tuple[PurePosixPath, bytes]]:
     """Names and contents of the files of a tar archive."""
     try:
         with tarfile.open(source) as archive:
-            members = [(PurePosixPath(member.name), archive.extractfile(member).read()) for member in archive
-                       if member.isfile()]
+            members = [
+                (PurePosixPath(member.name), archive.extractfile(member).read())
+                for member in archive
+                if member.isfile()
+            ]
             while archive.fileobj.read(1 << 20):  # to the checksum at the end of a compressed archive
                 pass
     except _BROKEN as error:

@@ -53,8 +53,9 @@ class SubwordCorpus:
         self.folder = Path(folder)
         path = self.folder / SETTINGS
         if not path.is_file():
-            raise FileNotFoundError(f'no prepared corpus in {folder!r}: {path} is missing; '
-                                    'tools/data/prepare_iwslt14.py makes the folder')
+            raise FileNotFoundError(
+                f'no prepared corpus in {folder!r}: {path} is missing; tools/data/prepare_iwslt14.py makes the folder'
+            )
         try:
             self.settings = json.loads(decode_text(path.read_bytes(), str(path)))
             self.source_language, self.target_language = self.settings['source'], self.settings['target']
@@ -63,7 +64,8 @@ class SubwordCorpus:
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f'{path} is broken ({error!r}): {_AGAIN}') from error
         self.source_vocabulary, self.target_vocabulary = (
-            self._load_vocabulary(f'vocab.{language}') for language in (self.source_language, self.target_language))
+            self._load_vocabulary(f'vocab.{language}') for language in (self.source_language, self.target_language)
+        )
 
     def read(self, split: str) -> list[Pair]:
         """The pairs of a split.
@@ -84,8 +86,11 @@ class SubwordCorpus:
 
     def fingerprints(self) -> dict[str, str]:
         """What the numbers of tokens depend on: digests of both vocabularies and of the merges."""
-        return dict(source_vocabulary=self.source_vocabulary.fingerprint(),
-                    target_vocabulary=self.target_vocabulary.fingerprint(), merges=digest(self._codes))
+        return dict(
+            source_vocabulary=self.source_vocabulary.fingerprint(),
+            target_vocabulary=self.target_vocabulary.fingerprint(),
+            merges=digest(self._codes),
+        )
 
     def _load_vocabulary(self, name: str) -> Vocabulary:
         vocabulary = Vocabulary.load(self.folder / name)
@@ -98,8 +103,10 @@ class SubwordCorpus:
     def _read_lines(self, name: str, split: str) -> list[str]:
         lines = self._read(name).split('\n')[:-1]  # without the empty piece after the last line's end
         if len(lines) != self.lines[split]:
-            raise ValueError(f'{self.folder / name} has {len(lines)} whole lines instead of {self.lines[split]}, it '
-                             f'was truncated or changed: {_AGAIN}')
+            raise ValueError(
+                f'{self.folder / name} has {len(lines)} whole lines instead of {self.lines[split]}, it '
+                f'was truncated or changed: {_AGAIN}'
+            )
         self._check_sum(name)
         return lines
 
@@ -143,8 +150,10 @@ def load_bpe(codes: str, where: str):
     first = int(lines[0].startswith('#version'))
     for number, line in enumerate(lines[first:], first + 1):
         if len(line.rstrip('\r ').split(' ')) != 2:
-            raise ValueError(f'{where}, line {number}: expected two symbols to merge, got {line!r}; it must be a file '
-                             'of subword-nmt, with one merge a line')
+            raise ValueError(
+                f'{where}, line {number}: expected two symbols to merge, got {line!r}; it must be a file '
+                'of subword-nmt, with one merge a line'
+            )
     if not lines[first:]:
         raise ValueError(f'{where} holds no merges')
     return import_extra('subword_nmt.apply_bpe').BPE(io.StringIO(codes))

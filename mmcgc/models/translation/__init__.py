@@ -7,5 +7,15 @@ from .preprocessor import TextPreprocessor
 from .search import beam_search
 from .vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 
-__all__ = ['BOS', 'EOS', 'PAD', 'UNK', 'ConvMixer', 'SelfAttention', 'TextPreprocessor', 'TranslationModel',
-           'Vocabulary', 'beam_search']
+__all__ = [
+    'BOS',
+    'EOS',
+    'PAD',
+    'UNK',
+    'ConvMixer',
+    'SelfAttention',
+    'TextPreprocessor',
+    'TranslationModel',
+    'Vocabulary',
+    'beam_search',
+]

@@ -10,8 +10,7 @@ from ...registry import MODELS
 
 
 class _Attention(nn.Module):
-
-    def __init__(self, channels: int, heads: int, dropout: float = 0.) -> None:
+    def __init__(self, channels: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f'{heads} heads do not divide {channels} channels')
@@ -29,7 +28,7 @@ class _Attention(nn.Module):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Query (B, H, T, R), key and value (B, H, S, R), mask (…, T, S) True where to look -> (B, T, C)."""
-        dropout = self.dropout if self.training else 0.
+        dropout = self.dropout if self.training else 0.0
         x = F.scaled_dot_product_attention(query, key, value, mask, dropout)  # (B, H, T, R)
         return self.out(x.transpose(1, 2).flatten(2))
 
@@ -44,7 +43,7 @@ class SelfAttention(_Attention):
         causal: See no later position (decoder).
     """
 
-    def __init__(self, channels: int, heads: int, dropout: float = 0., causal: bool = False) -> None:
+    def __init__(self, channels: int, heads: int, dropout: float = 0.0, causal: bool = False) -> None:
         super().__init__(channels, heads, dropout)
         self.causal = causal
 

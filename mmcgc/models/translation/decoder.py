@@ -40,15 +40,26 @@ class Decoder(nn.Module):
         tied: Use the embedding's weights for the output too.
     """
 
-    def __init__(self, vocabulary: int, mixer: dict, kernel_sizes: Sequence[int] | None = None,
-                 num_layers: int | None = None, channels: int = 512, hidden: int = 1024, heads: int = 4,
-                 dropout: float = 0.3, attention_dropout: float = 0.1, tied: bool = False) -> None:
+    def __init__(
+        self,
+        vocabulary: int,
+        mixer: dict,
+        kernel_sizes: Sequence[int] | None = None,
+        num_layers: int | None = None,
+        channels: int = 512,
+        hidden: int = 1024,
+        heads: int = 4,
+        dropout: float = 0.3,
+        attention_dropout: float = 0.1,
+        tied: bool = False,
+    ) -> None:
         super().__init__()
         self.embedding = Embedding(vocabulary, channels, dropout)
         mixer = dict(mixer, channels=channels, heads=heads, causal=True)
         self.layers = nn.ModuleList(
             DecoderLayer(config, channels, hidden, dropout, heads, attention_dropout)
-            for config in mixers(mixer, kernel_sizes, num_layers))
+            for config in mixers(mixer, kernel_sizes, num_layers)
+        )
         self.output = nn.Linear(channels, vocabulary, bias=False)
         if tied:
             self.output.weight = self.embedding.weight

@@ -26,14 +26,23 @@ class Encoder(nn.Module):
         ValueError: Both or neither of ``kernel_sizes`` and ``num_layers``.
     """
 
-    def __init__(self, vocabulary: int, mixer: dict, kernel_sizes: Sequence[int] | None = None,
-                 num_layers: int | None = None, channels: int = 512, hidden: int = 1024, heads: int = 4,
-                 dropout: float = 0.3) -> None:
+    def __init__(
+        self,
+        vocabulary: int,
+        mixer: dict,
+        kernel_sizes: Sequence[int] | None = None,
+        num_layers: int | None = None,
+        channels: int = 512,
+        hidden: int = 1024,
+        heads: int = 4,
+        dropout: float = 0.3,
+    ) -> None:
         super().__init__()
         self.embedding = Embedding(vocabulary, channels, dropout)
         mixer = dict(mixer, channels=channels, heads=heads)
         self.layers = nn.ModuleList(
-            EncoderLayer(config, channels, hidden, dropout) for config in mixers(mixer, kernel_sizes, num_layers))
+            EncoderLayer(config, channels, hidden, dropout) for config in mixers(mixer, kernel_sizes, num_layers)
+        )
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S) padded with zeros -> (B, S, C), and where the padding is: (B, S)."""
@@ -47,6 +56,8 @@ class Encoder(nn.Module):
 def mixers(mixer: dict, kernel_sizes: Sequence[int] | None, num_layers: int | None) -> list[dict]:
     """The configs of the token mixers, layer by layer."""
     if (kernel_sizes is None) == (num_layers is None):
-        raise ValueError('give kernel_sizes, one for each layer, to a token mixer with kernels, num_layers to one '
-                         f'without; got kernel_sizes={kernel_sizes} and num_layers={num_layers}')
+        raise ValueError(
+            'give kernel_sizes, one for each layer, to a token mixer with kernels, num_layers to one '
+            f'without; got kernel_sizes={kernel_sizes} and num_layers={num_layers}'
+        )
     return [dict(mixer, kernel_size=k) for k in kernel_sizes] if kernel_sizes else [dict(mixer)] * num_layers

@@ -88,15 +88,17 @@ class DecoderLayer(nn.Module):
         attention_dropout: On its weights.
     """
 
-    def __init__(self, mixer: dict, channels: int, hidden: int, dropout: float, heads: int,
-                 attention_dropout: float) -> None:
+    def __init__(
+        self, mixer: dict, channels: int, hidden: int, dropout: float, heads: int, attention_dropout: float
+    ) -> None:
         super().__init__()
         self.mixer = Residual(MODELS.build(mixer), channels, dropout)
         self.source = Residual(CrossAttention(channels, heads, attention_dropout), channels, dropout)
         self.feed_forward = Residual(FeedForward(channels, hidden), channels, dropout)
 
-    def forward(self, x: Tensor, projected: tuple[Tensor, Tensor], mask: Tensor,
-                state: dict[str, Tensor] | None) -> Tensor:
+    def forward(
+        self, x: Tensor, projected: tuple[Tensor, Tensor], mask: Tensor, state: dict[str, Tensor] | None
+    ) -> Tensor:
         """(N, T, C) -> (N, T, C); ``projected`` and ``mask`` are the source's, ``state`` the token mixer's."""
         x = self.mixer(x, None, state)
         return self.feed_forward(self.source(x, projected, mask))

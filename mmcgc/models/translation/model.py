@@ -35,27 +35,44 @@ class TranslationModel(BaseModel):
         ValueError: An option of ``search`` is unknown, the beam is not positive, or the length penalty is not finite.
     """
 
-    def __init__(self, source_vocabulary: int | str, target_vocabulary: int | str, encoder: dict, decoder: dict,
-                 label_smoothing: float = 0.1, search: dict | None = None,
-                 data_preprocessor: dict | None = None) -> None:
-        source, target = (v if isinstance(v, int) else len(Vocabulary.load(v))
-                          for v in (source_vocabulary, target_vocabulary))
-        super().__init__(data_preprocessor or dict(type='mmcgc.TextPreprocessor', source_vocabulary=source,
-                                                   target_vocabulary=target))
+    def __init__(
+        self,
+        source_vocabulary: int | str,
+        target_vocabulary: int | str,
+        encoder: dict,
+        decoder: dict,
+        label_smoothing: float = 0.1,
+        search: dict | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        source, target = (
+            v if isinstance(v, int) else len(Vocabulary.load(v)) for v in (source_vocabulary, target_vocabulary)
+        )
+        super().__init__(
+            data_preprocessor or dict(type='mmcgc.TextPreprocessor', source_vocabulary=source, target_vocabulary=target)
+        )
         self.encoder = Encoder(source, **encoder)
         self.decoder = Decoder(target, **decoder)
         self.label_smoothing = label_smoothing
-        self.search = dict(dict(beam=6, length_penalty=1., max_length=(1.5, 20)), **(search or {}))
+        self.search = dict(dict(beam=6, length_penalty=1.0, max_length=(1.5, 20)), **(search or {}))
         unknown = set(self.search) - {'beam', 'length_penalty', 'max_length'}
         if unknown:
-            raise ValueError(f'search has no option {", ".join(sorted(unknown))}; it has beam, length_penalty and '
-                             'max_length')
+            raise ValueError(
+                f'search has no option {", ".join(sorted(unknown))}; it has beam, length_penalty and max_length'
+            )
         if self.search['beam'] < 1 or not math.isfinite(self.search['length_penalty']):
-            raise ValueError(f"beam={self.search['beam']} must be positive, and "
-                             f"length_penalty={self.search['length_penalty']} finite")
+            raise ValueError(
+                f'beam={self.search["beam"]} must be positive, and '
+                f'length_penalty={self.search["length_penalty"]} finite'
+            )
 
-    def forward(self, inputs: Tensor, targets: Tensor | None = None, data_samples: list[BaseDataElement] | None = None,
-                mode: str = 'tensor') -> Tensor | dict[str, Tensor] | list[BaseDataElement]:
+    def forward(
+        self,
+        inputs: Tensor,
+        targets: Tensor | None = None,
+        data_samples: list[BaseDataElement] | None = None,
+        mode: str = 'tensor',
+    ) -> Tensor | dict[str, Tensor] | list[BaseDataElement]:
         """Encode, decode, train or translate.
 
         Args:
@@ -84,8 +101,9 @@ class TranslationModel(BaseModel):
             return logits
         if mode != 'loss':
             raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD,
-                               label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, label_smoothing=self.label_smoothing
+        )
         return dict(loss=loss)
 
     def _predict(self, memory: Tensor, padding: Tensor, samples: list[BaseDataElement] | None) -> list[BaseDataElement]:

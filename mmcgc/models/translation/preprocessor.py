@@ -47,6 +47,8 @@ class TextPreprocessor(BaseDataPreprocessor):
         batch = pad_sequence([sentence.long() for sentence in sentences], batch_first=True, padding_value=PAD)
         if batch.numel() and (batch.min() < 0 or batch.max() >= size):
             largest = int(torch.stack([batch.max(), -batch.min()]).max())
-            raise ValueError(f'{side} token {largest} is outside the vocabulary of {size} that the model was built '
-                             'with; give the model and the data set the same vocabulary files')
+            raise ValueError(
+                f'{side} token {largest} is outside the vocabulary of {size} that the model was built '
+                'with; give the model and the data set the same vocabulary files'
+            )
         return self.cast_data(batch)

@@ -10,8 +10,9 @@ from .vocabulary import BOS, EOS, PAD, UNK
 
 
 @torch.no_grad()
-def beam_search(decoder: Decoder, memory: Tensor, padding: Tensor, max_lengths: Tensor, beam: int = 6,
-                length_penalty: float = 1.) -> tuple[list[Tensor], Tensor]:
+def beam_search(
+    decoder: Decoder, memory: Tensor, padding: Tensor, max_lengths: Tensor, beam: int = 6, length_penalty: float = 1.0
+) -> tuple[list[Tensor], Tensor]:
     """The best translation of each sentence that a beam of hypotheses finds.
 
     A hypothesis that ends among the ``beam`` best of a step is finished; a sentence is done when ``beam`` hypotheses
@@ -54,8 +55,10 @@ def beam_search(decoder: Decoder, memory: Tensor, padding: Tensor, max_lengths: 
         totals = (sums.unsqueeze(2) + steps).flatten(1)  # (b, beam * V)
         top, index = totals.topk(min(2 * beam, totals.shape[1]), dim=1)  # (b, 2 * beam), the best first
         if top.isnan().any():
-            raise FloatingPointError(f'the scores of the decoder are NaN in step {length}: a weight of the checkpoint '
-                                     'is NaN or infinite, or the numbers are too large for their type')
+            raise FloatingPointError(
+                f'the scores of the decoder are NaN in step {length}: a weight of the checkpoint '
+                'is NaN or infinite, or the numbers are too large for their type'
+            )
         parent, token = index // steps.shape[2], index % steps.shape[2]  # (b, 2 * beam)
 
         ends = token.eq(EOS) & top.isfinite()  # (b, 2 * beam)
@@ -80,6 +83,8 @@ def beam_search(decoder: Decoder, memory: Tensor, padding: Tensor, max_lengths: 
         if len(keep) < len(sentences):
             source, sentences, finished = source.select(keep), sentences[keep], finished[keep]
     if not scores.isfinite().all():
-        raise FloatingPointError('the decoder gives no translation a finite score: a weight of the checkpoint is '
-                                 'infinite, or the numbers are too large for their type')
+        raise FloatingPointError(
+            'the decoder gives no translation a finite score: a weight of the checkpoint is '
+            'infinite, or the numbers are too large for their type'
+        )
     return best, scores

@@ -59,8 +59,9 @@ class Vocabulary:
             raise FileNotFoundError(f'no vocabulary {str(path)!r}: tools/data/prepare_iwslt14.py makes it')
         lines = decode_text(Path(path).read_bytes(), str(path)).split('\n')
         if lines.pop() != '':
-            raise ValueError(f'{path} breaks off in line {len(lines) + 1}: make it again with '
-                             'tools/data/prepare_iwslt14.py')
+            raise ValueError(
+                f'{path} breaks off in line {len(lines) + 1}: make it again with tools/data/prepare_iwslt14.py'
+            )
         tokens = []
         for number, line in enumerate(lines, 1):
             token, _, count = line.partition(' ')
