@@ -9,7 +9,7 @@ import torch
 
 from . import zoo
 from .extras import EXTRAS
-from .ops.functional import BACKENDS
+from .ops.conv.functional import BACKENDS
 from .version import __version__
 
 LIBRARIES = ('torch', 'mmengine', 'numpy', 'mmcv', 'mmcv-lite')

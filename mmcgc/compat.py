@@ -16,8 +16,8 @@ from types import ModuleType
 import torch
 from mmengine.utils import digit_version
 
-from . import checkpoint_contents
-from .checkpoint_guard import guard_checkpoint_loading, load_addresses_safely
+from .checkpoints import contents
+from .checkpoints.guard import guard_checkpoint_loading, load_addresses_safely
 from .extras import MMCV
 
 _libraries: list[torch.library.Library] = []  # an operator's schema lives as long as the Library object that defined it
@@ -30,7 +30,7 @@ def apply() -> None:
     stub_missing_drn()
     leave_multimodal_out()
     define_torchvision_schemas()
-    checkpoint_contents.allow()
+    contents.allow()
     load_addresses_safely()
     guard_checkpoint_loading()
 

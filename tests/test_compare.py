@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers import ROOT, tool_environment
 
-from mmcgc.analysis.comparison import compare
+from mmcgc.analysis.compare import compare
 
 CONFIGS = [f'configs/quickstart/{name}resnet20_1xb32-10e_digits.py' for name in ('', 'cgc-')]
 SMALL = ['train_cfg.max_epochs=3', 'train_dataloader.dataset.indices=96', 'val_dataloader.dataset.indices=100',

@@ -16,7 +16,7 @@ from helpers import ROOT, onnx_runtime
 from mmengine.config import Config
 from mmengine.registry import HOOKS, MODELS
 
-from mmcgc.engine.launch import load_config
+from mmcgc.apis.launch import load_config
 
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding='utf-8')

@@ -12,12 +12,12 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmcgc import CGConv2d, CGConv3d, ContextGate
-from mmcgc.analysis.benchmark import benchmark
-from mmcgc.analysis.complexity import analyse
-from mmcgc.analysis.gate_analysis import analyze_gates
-from mmcgc.analysis.gate_view import show_gates
+from mmcgc.analysis.counting.get_complexity import analyse
 from mmcgc.analysis.network import build_network
-from mmcgc.engine.convert_checkpoint import convert_state
+from mmcgc.analysis.pictures.analyze_gates import analyze_gates
+from mmcgc.analysis.pictures.show_gates import show_gates
+from mmcgc.analysis.speed.benchmark import benchmark
+from mmcgc.checkpoints.convert import convert_state
 from mmcgc.layers import gated_layers
 from mmcgc.ops import context_gated_conv
 from mmcgc.registry import MODELS
@@ -111,8 +111,8 @@ def test_pictures_and_kernels_are_drawn(trained, tmp_path):
     said = analyze_gates(str(config), weights, str(tmp_path / 'classes.png'), device='cpu')
     assert 'over 20 samples of 4 classes' in said and (tmp_path / 'classes.png').stat().st_size
     pytest.importorskip('pytorch_grad_cam')
-    from mmcgc.analysis.grad_cam import look, pick_convolution
-    from mmcgc.analysis.samples import dataset_samples
+    from mmcgc.analysis.pictures.grad_cam import look, pick_convolution
+    from mmcgc.analysis.pictures.samples import dataset_samples
     from mmcgc.analysis.trained import load_trained
 
     network = load_trained(str(config), weights, 'cpu')

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import nn
 
 from mmcgc import CGConv1d, CGConv2d, CGConv3d
+from mmcgc.checkpoints.convert import load_state
 from mmcgc.datasets.cifar_batches import dump_batch, load_batch
-from mmcgc.engine.convert_checkpoint import load_state
 from mmcgc.layers.gate_options import CHOICES
 from mmcgc.ops import COMBINES, context_gated_conv
 

@@ -13,8 +13,8 @@ from mmengine.analysis import ActivationAnalyzer, FlopAnalyzer, get_model_comple
 from torch import nn
 
 from mmcgc import CGConv1d, CGConv2d, CGConv3d, zoo
-from mmcgc.analysis.complexity import analyse
-from mmcgc.layers.pooling import average_pool
+from mmcgc.analysis.counting.get_complexity import analyse
+from mmcgc.ops.context.pooling import average_pool
 
 SHAPES = {
     CGConv1d: (2, 16, 9),

@@ -8,19 +8,19 @@ import pytest
 from helpers import ROOT
 from stand_ins import imagenette_files, parallel_text, picture, sthv1_frames, sthv1_labels, write_folder
 
-from mmcgc.analysis.benchmark_picture import draw_points
-from mmcgc.analysis.cam_sheet import show_grad_cam
-from mmcgc.analysis.compare_curves import compare_curves
-from mmcgc.analysis.gate_view import show_gates
+from mmcgc.analysis.pictures.plot_curves import compare_curves
+from mmcgc.analysis.pictures.show_gates import show_gates
+from mmcgc.analysis.pictures.show_grad_cam import show_grad_cam
+from mmcgc.analysis.speed.plot_benchmark import draw_points
+from mmcgc.apis import launch
+from mmcgc.apis.demo_video import classify_video
+from mmcgc.checkpoints.average import average_checkpoints
+from mmcgc.checkpoints.convert import convert_checkpoint
 from mmcgc.datasets.camera_motion import make_camera_motion
 from mmcgc.datasets.prepare_imagenette import prepare_imagenette
 from mmcgc.datasets.prepare_sthv1 import prepare_sthv1
 from mmcgc.datasets.translation.prepare import prepare_corpus
 from mmcgc.datasets.translation.subword import CODES
-from mmcgc.engine import launch
-from mmcgc.engine.average import average_checkpoints
-from mmcgc.engine.convert_checkpoint import convert_checkpoint
-from mmcgc.engine.demo import classify_video
 
 CONFIG = ROOT / 'configs/quickstart/tsn-cgc-resnet10_1xb64-1x1x8-5e_moving-digits.py'
 

@@ -23,14 +23,14 @@ from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from PIL import Image
 
+from mmcgc.apis import launch
+from mmcgc.apis.translate import Translator
+from mmcgc.checkpoints.average import average_checkpoints
+from mmcgc.checkpoints.convert import load_state
 from mmcgc.datasets.cifar_batches import load_batch
 from mmcgc.datasets.prepare_cifar10 import _labels
 from mmcgc.datasets.prepare_imagenette import prepare_imagenette
 from mmcgc.datasets.translation.sources import TextFiles
-from mmcgc.engine import launch
-from mmcgc.engine.average import average_checkpoints
-from mmcgc.engine.convert_checkpoint import load_state
-from mmcgc.engine.translate import Translator
 
 SOURCES = sorted([*ROOT.glob('mmcgc/**/*.py'), *ROOT.glob('tools/**/*.py')])
 

@@ -17,7 +17,8 @@ from mmengine.device import get_device
 from mmengine.model import ExponentialMovingAverage
 from torch import nn
 
-from mmcgc.engine import BFloat16OptimWrapper, CheckpointMatchHook, amp, distributed, launch
+from mmcgc.apis import distributed, launch
+from mmcgc.engine import BFloat16OptimWrapper, CheckpointMatchHook, amp
 
 ON_CPU = pytest.mark.skipif(get_device() != 'cpu', reason='about machines without an accelerator')
 

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from mmcgc.checkpoints.average import average_checkpoints, last_checkpoints
 from mmcgc.command_line import plain_errors
-from mmcgc.engine.average import average_checkpoints, last_checkpoints
 
 
 def parse_args() -> argparse.Namespace:

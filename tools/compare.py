@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmcgc.analysis.comparison import compare
+from mmcgc.analysis.compare import compare
 
 
 def parse_args() -> argparse.Namespace:

@@ -4,9 +4,9 @@ import argparse
 
 from mmengine.config import DictAction
 
+from mmcgc.checkpoints.convert import convert_checkpoint
+from mmcgc.checkpoints.layouts import LAYOUTS
 from mmcgc.command_line import plain_errors
-from mmcgc.engine.checkpoint_layouts import LAYOUTS
-from mmcgc.engine.convert_checkpoint import convert_checkpoint
 
 
 def parse_args() -> argparse.Namespace:

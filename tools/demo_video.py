@@ -4,8 +4,8 @@ import argparse
 
 from mmengine.config import DictAction
 
+from mmcgc.apis.demo_video import classify_video
 from mmcgc.command_line import plain_errors
-from mmcgc.engine.demo import classify_video
 
 
 def parse_args() -> argparse.Namespace:

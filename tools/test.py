@@ -5,8 +5,8 @@ import os
 
 from mmengine.config import DictAction
 
+from mmcgc.apis import launch
 from mmcgc.command_line import plain_errors
-from mmcgc.engine import launch
 
 
 def parse_args() -> argparse.Namespace:

@@ -4,8 +4,8 @@ import argparse
 import sys
 from contextlib import ExitStack
 
+from mmcgc.apis.translate import Translator
 from mmcgc.command_line import plain_errors
-from mmcgc.engine.translate import Translator
 from mmcgc.plain_text import decode_lines
 from mmcgc.whole_file import whole_file
 

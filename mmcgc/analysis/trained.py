@@ -12,9 +12,9 @@ from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ..engine.initial_weights import initialise
-from ..engine.launch import load_config
-from ..engine.load_weights import class_names, load_weights
+from ..apis.initial_weights import initialise
+from ..apis.launch import load_config
+from ..checkpoints.load import class_names, load_weights
 from .network import build_network
 
 

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
-from .load_weights import check_finite
+from ..checkpoints.load import check_finite, first_keys
 
 _ANOTHER_LAYOUT = 'a checkpoint of another library or layout is mapped by tools/convert_checkpoint.py'
 
@@ -86,4 +86,4 @@ def _tracked(keys) -> list[str]:
 
 
 def _some(keys: Sequence[str]) -> str:
-    return f'{len(keys)} ({", ".join(keys[:3])}{", ..." if len(keys) > 3 else ""})' if keys else '0'
+    return f'{len(keys)} ({first_keys(keys)})' if keys else '0'

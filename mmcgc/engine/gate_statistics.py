@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmcgc.layers import Gated, gated_layers
-from mmcgc.ops.gate_statistics import gate_statistics, thin_gates
+from mmcgc.ops.gate_moments import gate_statistics, thin_gates
 
 from ..registry import HOOKS
 

@@ -9,9 +9,9 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from ..checkpoints.record import CheckpointRecord
 from ..registry import HOOKS
 from ..whole_file import remove_parts, whole_file
-from .checkpoint_record import CheckpointRecord
 
 
 @register_backend('mmcgc.whole_files')
@@ -121,28 +121,3 @@ class _RemoveLast:
         if name in ('remove', 'rmtree'):
             return lambda path: self.removals.append((getattr(self.backend, name), path))
         return getattr(self.backend, name)
-
-
-def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """The checkpoint that a training resumes from: the one that ``last_checkpoint`` names, wherever the folder is now.
-
-    Where a kill has left that note empty, it is the youngest ``epoch_*.pth`` or ``iter_*.pth``; None: there is none.
-
-    Raises:
-        FileNotFoundError: The note names a checkpoint that is gone.
-    """
-    work_dir = Path(work_dir)
-    note = work_dir / 'last_checkpoint'
-    name = note.read_text(encoding='utf-8').strip() if note.is_file() else ''
-    if '://' in name:
-        return name
-    if name:
-        found = [path for path in (Path(name), work_dir / Path(name).name) if path.exists()]
-        if not found:
-            raise FileNotFoundError(
-                f'{note} names {name}, which is gone: name a checkpoint, --resume CHECKPOINT, or '
-                'delete that note to start anew'
-            )
-        return str(found[0])
-    whole = [path for kind in ('epoch', 'iter') for path in work_dir.glob(f'{kind}_*.pth')]
-    return str(max(whole, key=lambda path: path.stat().st_mtime)) if whole else None

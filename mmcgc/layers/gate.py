@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcgc.ops import triton_context
+from mmcgc.ops.context import triton_context
 from mmcgc.ops.modes import is_plain
 
+from ..ops.context.pooling import POOLS, average_beside
 from .gate_norms import frozen_norms, in_eval_mode, new_norm
 from .gate_options import check_choices, check_positive, choose_groups
-from .pooling import POOLS, average_beside
 
 
 class ContextGate(nn.Module):
@@ -268,7 +268,7 @@ class ContextGate(nn.Module):
         return triton_context.can_run(context, *self._modules_in_order(), self.channel_groups) is None
 
     def _modules_in_order(self) -> tuple[tuple[nn.Module, ...], tuple[nn.Module, ...]]:
-        """Linear layers and norms, as :func:`mmcgc.ops.triton_context.run` takes them."""
+        """Linear layers and norms, as :func:`mmcgc.ops.context.triton_context.run` takes them."""
         linears = self.context_encoding, self.channel_interacting, self.decode_in, self.decode_out
         return linears, (self.context_norm, self.interact_norm, self.interacted_norm)
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from mmcgc.ops import COMBINES
 
-from .pooling import POOLS
+from ..ops.context.pooling import POOLS
 
 GROUP_SIZE = 16
 CHOICES = {

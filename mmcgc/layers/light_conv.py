@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcgc.ops.light_conv import light_conv
+from mmcgc.ops.band_conv import light_conv
 from mmcgc.registry import MODELS
 
 from .gated import Gated

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
-from . import tiled, triton_conv  # noqa: F401  they define the operators
+from .conv import tiled, triton_conv  # noqa: F401  they define the operators
 
 
 def multiply_adds(x: Sequence[int], weight: Sequence[int], y: Sequence[int]) -> tuple[int, int]:

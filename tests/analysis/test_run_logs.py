@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from mmcgc.analysis.compare_curves import compare_curves
-from mmcgc.analysis.gate_history import draw_gate_history
+from mmcgc.analysis.pictures.plot_curves import compare_curves
+from mmcgc.analysis.pictures.plot_gate_history import draw_gate_history
 from mmcgc.analysis.run_logs import read_run
 
 

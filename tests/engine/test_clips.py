@@ -8,7 +8,8 @@ from helpers import ROOT
 from mmengine.dataset import Compose
 from mmengine.registry import MODELS, TRANSFORMS
 
-from mmcgc.engine import ClipsHook, check_clips, launch
+from mmcgc.apis import launch
+from mmcgc.engine import ClipsHook, check_clips
 
 GATED = dict(type='CGConv', num_segments=8)
 TSN = dict(

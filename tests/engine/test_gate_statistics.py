@@ -12,7 +12,7 @@ from mmcgc import CGConv2d
 from mmcgc.engine import GateStatisticsHook
 from mmcgc.layers import CGLightweightConv
 from mmcgc.ops import gate_values
-from mmcgc.ops.gate_statistics import gate_statistics, thin_gates
+from mmcgc.ops.gate_moments import gate_statistics, thin_gates
 
 
 def test_statistics_are_those_of_the_gates():

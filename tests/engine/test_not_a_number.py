@@ -11,11 +11,12 @@ from helpers import ROOT
 from mmengine.structures import BaseDataElement
 from torch.utils.data import DataLoader
 
-from mmcgc.engine import each_sample_once, launch
-from mmcgc.engine.average import average_checkpoints
-from mmcgc.engine.convert_checkpoint import load_state
+from mmcgc.apis import launch
+from mmcgc.checkpoints.average import average_checkpoints
+from mmcgc.checkpoints.convert import load_state
+from mmcgc.checkpoints.load import check_finite, load_weights
+from mmcgc.engine import each_sample_once
 from mmcgc.engine.each_sample_once import EachSampleOnceHook
-from mmcgc.engine.load_weights import check_finite, load_weights
 
 
 @pytest.fixture(params=[float('nan'), float('inf')], ids=['nan', 'inf'])

@@ -25,8 +25,9 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch.utils.data import _utils
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from mmcgc.engine import launch
-from mmcgc.engine.safe_checkpoint import WholeFileBackend, latest_checkpoint
+from mmcgc.apis import launch
+from mmcgc.checkpoints.latest import latest_checkpoint
+from mmcgc.engine.safe_checkpoint import WholeFileBackend
 
 MOMENTS = ('step', 'write', 'load', 'time')
 KILLS_PER_TRAINING = 5

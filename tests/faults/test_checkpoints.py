@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmcgc.engine import launch
-from mmcgc.engine.safe_checkpoint import WholeFileBackend, latest_checkpoint
+from mmcgc.apis import launch
+from mmcgc.checkpoints.latest import latest_checkpoint
+from mmcgc.engine.safe_checkpoint import WholeFileBackend
 
 
 @pytest.fixture

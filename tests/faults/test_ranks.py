@@ -14,7 +14,7 @@ import pytest
 import torch
 from helpers import ROOT, free_port
 
-from mmcgc.engine.safe_checkpoint import latest_checkpoint
+from mmcgc.checkpoints.latest import latest_checkpoint
 
 pytestmark = pytest.mark.slow
 

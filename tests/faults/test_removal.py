@@ -6,9 +6,9 @@ import shutil
 import pytest
 import torch
 
-from mmcgc.engine import launch
-from mmcgc.engine.average import last_checkpoints
-from mmcgc.engine.checkpoint_record import RECORD
+from mmcgc.apis import launch
+from mmcgc.checkpoints.average import last_checkpoints
+from mmcgc.checkpoints.record import RECORD
 
 OPTIONS = {'default_hooks.checkpoint': dict(type='CheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto')}
 

@@ -15,7 +15,8 @@ from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import HOOKS
 from torch import nn
 
-from mmcgc.engine import LossGuardHook, launch
+from mmcgc.apis import launch
+from mmcgc.engine import LossGuardHook
 from mmcgc.engine.loss_guard import first_broken_layer
 
 

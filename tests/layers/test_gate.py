@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmcgc import ContextGate
-from mmcgc.layers.pooling import average_pool, averaging_matrix
+from mmcgc.ops.context.pooling import average_pool, averaging_matrix
 
 SWITCHES = {
     'default': {},
@@ -131,7 +131,7 @@ def test_channels_last_gives_the_same():
     ],  # fmt: skip
 )
 def test_averaging_matrix_is_adaptive_pooling(size, target, limit, last, monkeypatch):
-    monkeypatch.setattr('mmcgc.layers.pooling._SMALL_MAP', limit)
+    monkeypatch.setattr('mmcgc.ops.context.pooling._SMALL_MAP', limit)
     x = torch.randn(2, 4, *size, dtype=torch.float64)
     x = x.movedim(1, -1).contiguous().movedim(-1, 1) if last else x
     pool = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}[len(size)]

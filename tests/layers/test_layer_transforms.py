@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 
 from mmcgc import CGConv1d, CGConv2d, CGConv3d
-from mmcgc.layers import pooling
+from mmcgc.ops.context import pooling
 
 LAYERS = {
     '1d': (lambda: CGConv1d(2, 2, 3), (2, 2, 4)),

@@ -9,8 +9,8 @@ from torch import nn
 
 from mmcgc.layers import CGLightweightConv, DynamicConv, LightweightConv
 from mmcgc.layers.light_conv import sentence_averaging
-from mmcgc.ops import light_conv as op
-from mmcgc.ops.light_conv import light_conv
+from mmcgc.ops import band_conv as op
+from mmcgc.ops.band_conv import light_conv
 
 KINDS = [LightweightConv, DynamicConv, CGLightweightConv]
 F64 = torch.float64

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from mmcgc.layers.gate import ContextGate
-from mmcgc.ops import triton_context, triton_conv, triton_device, triton_pool
+from mmcgc.ops import triton_device
+from mmcgc.ops.context import triton_context, triton_pool
+from mmcgc.ops.conv import triton_conv
 
 problem = triton_device.no_device('cpu', None, torch.float32)
 if problem is None or 'TRITON_INTERPRET' not in problem:
@@ -65,7 +67,8 @@ class Compiler:
 
 @pytest.fixture
 def binaries(monkeypatch, tmp_path):
-    from mmcgc.ops import triton_context_kernels, triton_kernels
+    from mmcgc.ops.context import triton_context_kernels
+    from mmcgc.ops.conv import triton_kernels
 
     found = []
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))

@@ -6,10 +6,10 @@ import pytest
 import torch
 from odd_texts import CODES, INPUTS, RIGHT, SOURCES, TEXT, TOKENISED, Counted, Refused, each_file, tokenised
 
+from mmcgc.apis.translate import Translator
 from mmcgc.datasets.translation import SubwordCorpus
 from mmcgc.datasets.translation.prepare import prepare_corpus
 from mmcgc.datasets.translation.subword import load_bpe
-from mmcgc.engine.translate import Translator
 from mmcgc.plain_text import decode_lines
 from mmcgc.registry import MODELS
 

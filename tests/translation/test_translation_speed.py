@@ -5,9 +5,9 @@ import csv
 import pytest
 import torch
 
-from mmcgc.analysis import translation_speed
+from mmcgc.analysis.speed import benchmark_translation as translation_speed
+from mmcgc.analysis.speed.benchmark_translation import benchmark, table
 from mmcgc.analysis.tables import append_csv
-from mmcgc.analysis.translation_speed import benchmark, table
 
 CONFIG = """
 model = dict(

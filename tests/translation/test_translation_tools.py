@@ -15,9 +15,9 @@ from helpers import ROOT, free_port
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmcgc.engine import launch
-from mmcgc.engine.average import average_checkpoints, last_checkpoints
-from mmcgc.engine.translate import Translator
+from mmcgc.apis import launch
+from mmcgc.apis.translate import Translator
+from mmcgc.checkpoints.average import average_checkpoints, last_checkpoints
 
 CONFIG = """
 _base_ = '{root}/configs/translation/multi30k/cgc-lightconv_1xt4k-1k_multi30k-de-en.py'

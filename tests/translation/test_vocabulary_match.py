@@ -10,12 +10,12 @@ import torch
 from helpers import ROOT
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from mmcgc.apis import launch
+from mmcgc.apis.translate import Translator
+from mmcgc.checkpoints.average import average_checkpoints
 from mmcgc.datasets import ParallelText
 from mmcgc.datasets.translation import NumberWords, SubwordCorpus
 from mmcgc.datasets.translation.prepare import prepare_corpus
-from mmcgc.engine import launch
-from mmcgc.engine.average import average_checkpoints
-from mmcgc.engine.translate import Translator
 from mmcgc.engine.vocabulary_match import VocabularyMatchHook, check_fingerprints
 
 CONFIG = """

@@ -4,7 +4,7 @@ import argparse
 
 from mmengine.config import DictAction
 
-from mmcgc.analysis.gate_analysis import analyze_gates
+from mmcgc.analysis.pictures.analyze_gates import analyze_gates
 from mmcgc.command_line import plain_errors
 
 

@@ -4,7 +4,7 @@ import argparse
 
 import torch
 
-from mmcgc.analysis.benchmark import ARMS, PASSES, benchmark, table
+from mmcgc.analysis.speed.benchmark import ARMS, PASSES, benchmark, table
 from mmcgc.analysis.tables import append_csv
 from mmcgc.command_line import plain_errors
 

@@ -2,8 +2,8 @@
 
 import argparse
 
+from mmcgc.analysis.speed.benchmark_translation import benchmark, table
 from mmcgc.analysis.tables import append_csv
-from mmcgc.analysis.translation_speed import benchmark, table
 from mmcgc.command_line import plain_errors
 
 

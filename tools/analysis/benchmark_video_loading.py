@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmcgc.analysis.video_loading import benchmark, table
+from mmcgc.analysis.speed.benchmark_video_loading import benchmark, table
 from mmcgc.command_line import plain_errors
 
 

@@ -6,7 +6,7 @@ pooling reads, and one for every element of a gated kernel (weight * gate); norm
 
 import argparse
 
-from mmcgc.analysis.complexity import describe
+from mmcgc.analysis.counting.get_complexity import describe
 from mmcgc.command_line import plain_errors
 
 

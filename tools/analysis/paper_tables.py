@@ -1,13 +1,14 @@
 """Print tables of the paper beside our figures; exits with 1 where a cell that they decide differs.
 
-+MFLOPs of ours follow the counter that the paper used (mmcgc/analysis/paper_rule.py); get_complexity.py has the cost.
-Scores of ours come from the metafile.yml files beside the configs, and stay blank until a run has put them there.
++MFLOPs of ours follow the counter that the paper used (mmcgc/analysis/counting/paper_rule.py); get_complexity.py has
+the cost.  Scores of ours come from the metafile.yml files beside the configs, and stay blank until a run has put them
+there.
 """
 
 import argparse
 import sys
 
-from mmcgc.analysis.paper_tables import compare, config_root
+from mmcgc.analysis.counting.paper_tables import compare, config_root
 from mmcgc.command_line import plain_errors
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmcgc.analysis.benchmark_picture import GROWTH, draw_growth, draw_points
+from mmcgc.analysis.speed.plot_benchmark import GROWTH, draw_growth, draw_points
 from mmcgc.command_line import plain_errors
 
 

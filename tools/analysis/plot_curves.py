@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmcgc.analysis.compare_curves import compare_curves
+from mmcgc.analysis.pictures.plot_curves import compare_curves
 from mmcgc.command_line import plain_errors
 
 

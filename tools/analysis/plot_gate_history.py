@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmcgc.analysis.gate_history import draw_gate_history
+from mmcgc.analysis.pictures.plot_gate_history import draw_gate_history
 from mmcgc.command_line import plain_errors
 
 

@@ -4,7 +4,7 @@ import argparse
 
 from mmengine.config import DictAction
 
-from mmcgc.analysis.kernels_history import draw_kernels_history
+from mmcgc.analysis.pictures.plot_kernels_history import draw_kernels_history
 from mmcgc.command_line import plain_errors
 
 

@@ -4,7 +4,7 @@ import argparse
 
 from mmengine.config import DictAction
 
-from mmcgc.analysis.gate_view import show_gates
+from mmcgc.analysis.pictures.show_gates import show_gates
 from mmcgc.command_line import plain_errors
 
 

@@ -4,7 +4,7 @@ import argparse
 
 from mmengine.config import DictAction
 
-from mmcgc.analysis.cam_sheet import show_grad_cam
+from mmcgc.analysis.pictures.show_grad_cam import show_grad_cam
 from mmcgc.command_line import plain_errors
 
 

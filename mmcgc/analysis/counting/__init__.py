@@ -1,0 +1,1 @@
+"""Parameters and operations, beside those of the paper."""

@@ -1,0 +1,330 @@
+"""Time and memory of gated networks and layers, against the plain ones and against other ways to run them.
+
+Machines are shared and noisy: the arms take turns in one process, and every ratio is taken within a turn.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import itertools
+import platform
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.utils import get_git_hash
+from torch import Tensor, nn
+
+from mmcgc.layers import gated_layers
+
+from ..network import build_network, input_shape
+from ..tables import markdown_table
+from .peak_memory import keep_memory, now, peak_bytes
+from .rivals import RIVALS, CondConv, rival_backends
+
+ARMS = ('plain', 'mmcgc', *RIVALS, 'condconv')
+PASSES = ('forward', 'step')
+TOLERANCE = 1e-4  # of the largest output, between the ways to run the same gated network in float32
+_VOCABULARY = 100
+_TURN = 0.01  # seconds that a turn on a GPU lasts, at least
+
+
+def benchmark(
+    config: str,
+    *,
+    by_layer: bool = False,
+    batch: int = 8,
+    size: Sequence[int] | None = None,
+    arms: Sequence[str] = ARMS,
+    passes: Sequence[str] = PASSES,
+    repeats: int = 7,
+    device: str = 'cpu',
+    channels_last: bool = False,
+    bfloat16: bool = False,
+    compiled: bool = False,
+    graphed: bool = False,
+    kept: bool = False,
+) -> list[dict]:
+    """Measure a gated config's network, or each of its gated layers, in every way to run it.
+
+    'plain' is the same network without gates, 'mmcgc' the library's choice, 'context' computes the gates without
+    applying them, 'batch_as_groups' and 'unfold' (the authors' formulation) hold every sample's kernel in memory.
+    'condconv' has timm's layer in their place, where timm is installed and all gated layers are ``CGConv2d``.
+
+    Args:
+        config: path of a config with gates.
+        by_layer: measure the layers by themselves, those of equal shape once.
+        batch: samples; clips for video, sentences for translation.
+        size: of a sample, as for :func:`input_shape`; for translation the number of tokens.
+        arms: which of :data:`ARMS`, 'plain' among them.
+        passes: 'forward' (inference, eval mode) and 'step' (forward and backward, train mode, no optimiser; as in
+            training, the network's input needs no gradient, nor does that of a layer that reads it).
+        repeats: turns that are timed, after two passes that are not; a turn is one pass, on a GPU as many as take
+            10 ms.
+        device: 'cpu', 'cuda', ...
+        channels_last, bfloat16, compiled: memory format, autocast and torch.compile, for all arms.
+        graphed: capture every pass as a CUDA graph, and time its replays.
+        kept: freed memory stays with this process from now on (:func:`.keep_memory`), on a CPU.
+
+    Returns:
+        A row for each network or layer, pass and arm: median milliseconds, the ratio to 'plain' (20th, 50th and 80th
+        percentile over the turns), peak memory in MiB above the start, and how it was measured.
+
+    Raises:
+        ValueError: an unknown arm or pass, numbers that are not positive, a network without gates, CUDA graphs
+            without a GPU, or memory that cannot be kept.
+        RuntimeError: two ways to run the network disagree by more than :data:`TOLERANCE`.
+    """
+    unknown = sorted({*arms} - {*ARMS} | {*passes} - {*PASSES})
+    if unknown or 'plain' not in arms:
+        raise ValueError(
+            f'arms are {", ".join(ARMS)}, plain always among them, and passes {", ".join(PASSES)}; got '
+            f'{", ".join((*arms, *passes))}'
+        )
+    if min(batch, repeats) < 1:
+        raise ValueError(f'batch={batch} and repeats={repeats} must be positive')
+    if graphed and torch.device(device).type != 'cuda':
+        raise ValueError(f'CUDA graphs need --device cuda, got {device!r}')
+    if kept:
+        keep_memory()
+    torch.manual_seed(0)
+    network, sample = _network(Config.fromfile(config), batch, size)
+    if not gated_layers(network):
+        raise ValueError(f"no layer of {config} has a gate: give one with conv_cfg=dict(type='CGConv')")
+    cases = _layers(network, sample, batch) if by_layer else [('network', 1, network, (sample,))]
+    setting = dict(
+        device=_device_name(device),
+        threads=torch.get_num_threads(),
+        batch=batch,
+        layout='channels-last' if channels_last else 'contiguous',
+        dtype='bfloat16' if bfloat16 else 'float32',
+        compiled=compiled,
+        graphed=graphed,
+        memory='kept' if kept else 'default',
+        torch=torch.__version__,
+        commit=get_git_hash(digits=7),
+    )
+    rows = []
+    with rival_backends():
+        for name, count, module, inputs in cases:
+            variants = _variants(module, arms, inputs)
+            inputs = tuple(_place(t, device, channels_last) for t in inputs)
+            for variant in variants.values():
+                variant.to(device)
+                if channels_last:
+                    variant.to(memory_format=torch.channels_last)
+            _check_parity(variants, inputs)
+            if by_layer and bfloat16:  # as the layer before hands it on
+                inputs = tuple(t.bfloat16() if t.is_floating_point() else t for t in inputs)
+            if compiled:
+                variants = {arm: torch.compile(variant) for arm, variant in variants.items()}
+            for which in passes:
+                measured = _measure(variants, inputs, which, repeats, bfloat16, graphed)
+                for arm, result in measured.items():
+                    shape = 'x'.join(map(str, inputs[0].shape))
+                    rows.append(
+                        dict(
+                            config=config,
+                            layer=name,
+                            count=count,
+                            input=shape,
+                            arm=arm,
+                            **{'pass': which},
+                            **result,
+                            **setting,
+                        )
+                    )
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as a Markdown table, and a line on how they were measured."""
+    header = ['layer', 'input', 'pass', 'arm', 'ms', 'ratio (p20, p80)', 'peak MiB']
+    lines = [
+        [
+            f'{row["layer"]} x {row["count"]}' if row['count'] > 1 else row['layer'],
+            row['input'],
+            row['pass'],
+            row['arm'],
+            f'{row["ms"]:.2f}',
+            '{ratio:.2f} ({ratio_p20:.2f}, {ratio_p80:.2f})'.format(**row),
+            f'{row["peak_mib"]:.0f}',
+        ]
+        for row in rows
+    ]
+    how = (
+        '{config}: {device}, {threads} threads, batch {batch}, {layout}, {dtype}, compiled {compiled}, graphed '
+        '{graphed}, memory {memory}, torch {torch}, commit {commit}'
+    )
+    return markdown_table(header, lines, right=(4, 5, 6)) + '\n\n' + how.format(**rows[0])
+
+
+def _network(cfg: Config, batch: int, size: Sequence[int] | None) -> tuple[nn.Module, Tensor]:
+    """The network to run, and its input; of a translation model the encoder, which has the gates."""
+    if cfg.model.type.endswith('TranslationModel'):
+        cfg.model.update({f'{side}_vocabulary': _VOCABULARY for side in ('source', 'target')})
+        tokens = torch.randint(4, _VOCABULARY, (batch, *(size or (32,))))
+        return build_network(cfg).encoder, tokens
+    return build_network(cfg), torch.randn(batch, *input_shape(cfg, size)[1:])
+
+
+def _layers(network: nn.Module, sample: Tensor, batch: int) -> list[tuple[str, int, nn.Module, tuple[Tensor, ...]]]:
+    """(name of the first, how many, layer, inputs) of every gated layer, those alike once.
+
+    An input requires a gradient where it does in the network.
+    """
+    names, found = {m: name for name, m in network.named_modules()}, {}
+
+    def keep(layer: nn.Module, inputs: tuple) -> None:
+        shape, needed = inputs[0].shape, inputs[0].requires_grad
+        layers, *_ = found.setdefault((repr(layer), shape, needed), ([], shape, needed))
+        layers.append(layer)
+
+    handles = [layer.register_forward_pre_hook(keep) for layer in gated_layers(network).values()]
+    network(sample[:1])
+    for handle in handles:
+        handle.remove()
+    return [
+        (names[first], 1 + len(others), first, (torch.randn(shape[0] * batch, *shape[1:], requires_grad=needed),))
+        for (first, *others), shape, needed in found.values()
+    ]
+
+
+def _variants(module: nn.Module, arms: Sequence[str], inputs: tuple[Tensor, ...]) -> dict[str, nn.Module]:
+    """A copy for each arm that can run."""
+    variants = {}
+    for arm in arms:
+        copied = copy.deepcopy(module)
+        layers = list(gated_layers(copied).values())
+        if arm == 'condconv':
+            if importlib.util.find_spec('timm') is None or any(not isinstance(layer, nn.Conv2d) for layer in layers):
+                continue
+            copied = _replaced(copied, layers)
+        elif arm in RIVALS:
+            if any(not hasattr(layer, 'backend') or _needs_three_axes(layer) for layer in layers):
+                continue
+            for layer in layers:
+                layer.backend = arm
+        elif arm == 'plain':
+            for layer in layers:
+                layer.gate = None
+        variants[arm] = copied
+    return variants
+
+
+def _replaced(module: nn.Module, layers: list[nn.Module]) -> nn.Module:
+    """``module`` with CondConv for its gated ``layers``."""
+    if module in layers:
+        return CondConv(module)
+    for name in [name for name, m in module.named_modules() if m in layers]:
+        module.set_submodule(name, CondConv(module.get_submodule(name)))
+    return module
+
+
+def _needs_three_axes(layer: nn.Module) -> bool:
+    """Whether neither its frames nor its kernel make it a convolution over two axes, which is what the rivals take."""
+    return isinstance(layer, nn.Conv3d) and layer.num_frames is None and layer.kernel_size[1:] != (1, 1)
+
+
+def _place(t: Tensor, device: str, channels_last: bool) -> Tensor:
+    return t.to(device, memory_format=torch.channels_last if channels_last and t.dim() == 4 else torch.preserve_format)
+
+
+@torch.no_grad()
+def _check_parity(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...]) -> None:
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        outputs = {
+            arm: _tensor(variant.eval()(*inputs))
+            for arm, variant in variants.items()
+            if arm not in ('plain', 'context', 'condconv')
+        }
+    for (one, a), (other, b) in itertools.pairwise(outputs.items()):
+        error = float((a - b).abs().max() / a.abs().max())
+        if not error < TOLERANCE:
+            raise RuntimeError(f'{one} and {other} differ by {error:.1e} of the largest output')
+
+
+def _tensor(output) -> Tensor:
+    return output[0] if isinstance(output, (tuple, list)) else output
+
+
+def _measure(
+    variants: dict[str, nn.Module], inputs: tuple[Tensor, ...], which: str, repeats: int, bfloat16: bool, graphed: bool
+) -> dict[str, dict]:
+    device = inputs[0].device
+    eager = {arm: _run(variant, inputs, which, bfloat16) for arm, variant in variants.items()}
+    runs = {arm: _captured(run) for arm, run in eager.items()} if graphed else eager
+    calls = {arm: _calls(run, device) for arm, run in runs.items()}
+    seconds = {arm: [] for arm in runs}
+    for turn in range(repeats):
+        for arm in [*runs][turn % len(runs) :] + [*runs][: turn % len(runs)]:
+            start = now(device)
+            for _ in range(calls[arm]):
+                runs[arm]()
+            seconds[arm].append((now(device) - start) / calls[arm])
+    results = {}
+    for arm, run in eager.items():
+        ratios = [own / plain for own, plain in zip(seconds[arm], seconds['plain'], strict=True)]
+        low, *_, high = statistics.quantiles(ratios, n=5, method='inclusive') if repeats > 1 else ratios * 2
+        results[arm] = dict(
+            ms=round(statistics.median(seconds[arm]) * 1e3, 3),
+            ratio_p20=round(low, 3),
+            ratio=round(statistics.median(ratios), 3),
+            ratio_p80=round(high, 3),
+            peak_mib=round(peak_bytes(run, device) / 2**20, 1),
+        )
+    return results
+
+
+def _run(module: nn.Module, inputs: tuple[Tensor, ...], which: str, bfloat16: bool):
+    """A function without arguments that runs one pass."""
+    autocast = torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=bfloat16)
+    leaves = [t.detach().clone().requires_grad_(t.requires_grad) for t in inputs]
+
+    def forward() -> None:
+        module.eval()
+        with torch.inference_mode(), autocast:
+            module(*inputs)
+
+    def step() -> None:
+        module.train()
+        with autocast:
+            y = _tensor(module(*leaves))
+        y.float().square().mean().backward()
+        module.zero_grad(set_to_none=True)
+        for leaf in leaves:
+            leaf.grad = None
+
+    return forward if which == 'forward' else step
+
+
+def _calls(run: Callable[[], None], device: torch.device) -> int:
+    """How often a turn runs it: once on a CPU; on a GPU so often that waiting for it at the end does not count."""
+    run()
+    start = now(device)
+    run()
+    return 1 if device.type == 'cpu' else max(1, int(_TURN / (now(device) - start)))
+
+
+def _captured(run: Callable[[], None]) -> Callable[[], None]:
+    """The same pass as one CUDA graph."""
+    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+def _device_name(device: str) -> str:
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    about = Path('/proc/cpuinfo')
+    lines = about.read_text().splitlines() if about.exists() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or 'CPU'

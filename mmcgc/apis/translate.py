@@ -1,0 +1,119 @@
+"""From text to text with a trained model: what ``tools/translate.py`` does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import torch
+from mmengine.device import get_device
+
+from ..checkpoints.load import load_weights
+from ..datasets.translation.forms import is_segmented
+from ..engine.vocabulary_match import check_fingerprints
+from ..models.translation import EOS, UNK
+from ..registry import MODELS, TASK_UTILS
+from .launch import load_config
+
+
+class Translator:
+    """Translates lines as one would write them, one line for each line, in their order.
+
+    An empty line stays empty.  Of a line with more than ``max_length`` tokens the first ``max_length`` are translated.
+    Words in another script become ``<unk>``, and pieces of words (``@@``) are read as words.  :attr:`counts` keeps
+    count of all four.
+
+    Args:
+        config: Path of the model's config, whose test data set names the corpus.
+        checkpoint: Path or address of the checkpoint.
+        device: By default the first accelerator, or the CPU.
+        max_length: Most tokens of a line.
+        max_tokens: Most tokens of a batch, padding included.
+        buffer: Lines that are read before they are translated, to batch those of like length.
+        search: Overrides of the config's ``model.search``: ``beam``, ``length_penalty``.
+
+    Attributes:
+        counts: Number of ``lines``, and of those that were ``empty``, ``cut``, ``foreign`` (mostly unknown words) or
+            ``segmented`` (in pieces of words).
+
+    Raises:
+        FileNotFoundError: Config, checkpoint or corpus is missing.
+        ValueError: The checkpoint does not fit the model or belongs to another corpus, a number is not positive, or
+            the config or the device is of no use.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        checkpoint: str,
+        device: str | None = None,
+        max_length: int = 1024,
+        max_tokens: int = 4000,
+        buffer: int = 2000,
+        search: dict | None = None,
+    ) -> None:
+        if min(max_length, max_tokens, buffer) < 1:
+            raise ValueError(f'max_length={max_length}, max_tokens={max_tokens}, buffer={buffer} must be positive')
+        cfg = load_config(config, None, None, 'none')
+        corpus = ((cfg.get('test_dataloader') or {}).get('dataset') or {}).get('corpus')
+        if corpus is None:
+            raise ValueError(f'{config} has no test_dataloader.dataset.corpus, so it is no config of a translation')
+        self.corpus = TASK_UTILS.build(corpus)
+        cfg.model.search = dict(cfg.model.get('search', {}), **(search or {}))
+        self.model = MODELS.build(cfg.model)
+        check_fingerprints(load_weights(self.model, checkpoint, config), self.corpus.fingerprints(), checkpoint)
+        try:
+            self.model.to(device or get_device()).eval()
+        except (AssertionError, RuntimeError) as error:  # torch's ways of saying it
+            raise ValueError(f'the device {device!r} cannot be used: {error}') from error
+        self.max_length, self.max_tokens, self.buffer = max_length, max_tokens, buffer
+        self.counts: Counter[str] = Counter()
+
+    def translate(self, lines: Iterable[str]) -> Iterator[str]:
+        """The translation of each line, as one would write it; FloatingPointError where scores are not finite."""
+        lines = iter(lines)
+        while chunk := list(islice(lines, self.buffer)):
+            sources = [self._encode(line) for line in chunk]
+            translations = [''] * len(chunk)
+            for batch in self._batches(sources):
+                inputs = [torch.tensor([*sources[i], EOS]) for i in batch]
+                with torch.inference_mode():
+                    samples = self.model.test_step(dict(inputs=inputs))
+                for i, sample in zip(batch, samples, strict=True):
+                    tokens = self.corpus.target_vocabulary.decode(sample.tokens.tolist())
+                    translations[i] = self.corpus.decode(tokens)
+            yield from translations
+
+    def report(self) -> str:
+        """One line on what was translated and what was out of the ordinary."""
+        unusual = dict(
+            empty='empty',
+            cut=f'cut to {self.max_length} tokens',
+            foreign='of mostly unknown words',
+            segmented='in pieces of words already',
+        )
+        noted = [f'{self.counts[kind]} {what}' for kind, what in unusual.items() if self.counts[kind]]
+        return f'{self.counts["lines"]} lines translated' + (f', of which {", ".join(noted)}' if noted else '')
+
+    def _encode(self, line: str) -> list[int]:
+        ids = self.corpus.source_vocabulary.encode(self.corpus.encode(line))
+        found = dict(
+            empty=not ids,
+            cut=len(ids) > self.max_length,
+            foreign=2 * ids.count(UNK) > len(ids),
+            segmented=is_segmented(line),
+        )
+        self.counts.update(['lines', *(kind for kind, is_so in found.items() if is_so)])
+        return ids[: self.max_length]
+
+    def _batches(self, sources: list[list[int]]) -> Iterator[list[int]]:
+        """Numbers of the lines that are not empty, in batches of like length."""
+        batch: list[int] = []
+        for i in sorted((i for i, ids in enumerate(sources) if ids), key=lambda i: len(sources[i])):
+            if batch and (len(sources[i]) + 1) * (len(batch) + 1) > self.max_tokens:
+                yield batch
+                batch = []
+            batch.append(i)
+        if batch:
+            yield batch

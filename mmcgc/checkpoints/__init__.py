@@ -1,0 +1,1 @@
+"""Checkpoints: read safely, loaded, averaged, converted between layouts, and noted."""

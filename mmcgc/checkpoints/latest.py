@@ -1,0 +1,30 @@
+"""Which checkpoint of a work directory is the last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def latest_checkpoint(work_dir: str | Path) -> str | None:
+    """The checkpoint that a training resumes from: the one that ``last_checkpoint`` names, wherever the folder is now.
+
+    Where a kill has left that note empty, it is the youngest ``epoch_*.pth`` or ``iter_*.pth``; None: there is none.
+
+    Raises:
+        FileNotFoundError: The note names a checkpoint that is gone.
+    """
+    work_dir = Path(work_dir)
+    note = work_dir / 'last_checkpoint'
+    name = note.read_text(encoding='utf-8').strip() if note.is_file() else ''
+    if '://' in name:
+        return name
+    if name:
+        found = [path for path in (Path(name), work_dir / Path(name).name) if path.exists()]
+        if not found:
+            raise FileNotFoundError(
+                f'{note} names {name}, which is gone: name a checkpoint, --resume CHECKPOINT, or '
+                'delete that note to start anew'
+            )
+        return str(found[0])
+    whole = [path for kind in ('epoch', 'iter') for path in work_dir.glob(f'{kind}_*.pth')]
+    return str(max(whole, key=lambda path: path.stat().st_mtime)) if whole else None

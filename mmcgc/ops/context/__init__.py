@@ -1,0 +1,1 @@
+"""Pooling and the network of the context, with their kernels for GPUs."""

@@ -1,0 +1,1 @@
+"""The gated convolution: the choice of a backend, and one file a backend."""
