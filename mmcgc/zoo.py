@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 from mmengine.fileio import load
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from .extras import import_extra
+
 PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / 'weights'
+SUMS = 'SHA256SUMS'
 SCHEME = 'mmcgc://'
 
 
@@ -62,9 +66,7 @@ def weights_path(address: str, folder: Path | None = None) -> Path:
         ValueError: The file is not the one that was published.
     """
     folder = folder or WEIGHTS
-    name, sums = address.removeprefix(SCHEME), folder / 'SHA256SUMS'
-    lines = sums.read_text(encoding='utf-8').splitlines() if sums.is_file() else []
-    known = {file: digest for digest, file in (line.split(maxsplit=1) for line in lines)}
+    name, known = address.removeprefix(SCHEME), read_sums(folder)
     path = folder / name
     if name not in known or not path.is_file():
         raise FileNotFoundError(
@@ -78,13 +80,22 @@ def weights_path(address: str, folder: Path | None = None) -> Path:
     return path
 
 
+def read_sums(folder: Path) -> dict[str, str]:
+    """The SHA256 of each file that the ``SHA256SUMS`` of a folder names; none where it has no such list."""
+    sums = folder / SUMS
+    lines = sums.read_text(encoding='utf-8').splitlines() if sums.is_file() else []
+    return {file: digest for digest, file in (line.split(maxsplit=1) for line in lines)}
+
+
 @CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)
 def load_weights(filename: str, map_location: Any = None) -> dict[str, Any]:
     """Load ``mmcgc://NAME`` wherever MMEngine takes a checkpoint: ``load_from``, ``init_cfg``, ``load_checkpoint``."""
     path = weights_path(filename)
     if path.suffix != '.safetensors':
         return CheckpointLoader.load_checkpoint(str(path), map_location, 'silent')
-    from safetensors.torch import load_file
-
-    state = load_file(path)
-    return state if map_location is None else {key: value.to(map_location) for key, value in state.items()}
+    with import_extra('safetensors').safe_open(
+        path, 'pt', device='cpu' if map_location is None else str(map_location)
+    ) as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}
+        dataset_meta = json.loads((file.metadata() or {}).get('dataset_meta', '{}'))
+    return dict(state_dict=state, meta=dict(dataset_meta=dataset_meta) if dataset_meta else {})

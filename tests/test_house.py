@@ -12,11 +12,14 @@ from helpers import ROOT
 GUIDE = (ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8')
 # A module imports from its own room and from rooms of earlier lines.
 FLOORS = (
-    {'version', 'extras', 'after_import', 'zoo', 'plain_text', 'command_line', 'whole_file', 'moved'},
-    {'checkpoints', 'registry', 'library_names'},
-    {'compat', 'utils', 'ops'},
+    {'version', 'extras', 'after_import', 'plain_text', 'command_line', 'whole_file', 'moved'},
+    {'zoo'},
+    {'registry', 'library_names'},
+    {'utils', 'ops'},
     {'about', 'library_counts'},
     {'layers'},
+    {'checkpoints'},
+    {'compat'},
     {'models'},
     {'datasets'},
     {'evaluation'},

@@ -1,7 +1,7 @@
 """Parity of the fused context network with the modules one by one: on a GPU, or in Triton's interpreter.
 
-Without a GPU ``test_triton_conv.py`` runs this page in a process of its own, as the interpreter has to be asked for before
-Triton is imported.
+Without a GPU ``test_triton_conv.py`` runs this page in a process of its own, as the interpreter has to be asked for
+before Triton is imported.
 """
 
 import copy
