@@ -110,6 +110,18 @@ def test_what_is_trained_is_drawn_again_for_the_seeds_that_are_asked_for(whole):
     assert 'one pair' in text and 'accuracy/top1, seeds 1 ' in text and len(runs(whole[0])) == 2
 
 
+def test_runs_made_elsewhere_are_not_run_again(whole, tmp_path):
+    records = tmp_path / 'records.csv'
+    expected = draw(whole[0], [0, 1], command='python tools/compare.py')
+    lines = (whole[0] / 'runs.csv').read_text().splitlines(keepends=True)
+    records.write_text(lines[0] + ''.join(line for line in lines[1:] if not line.startswith(f'{GATED},0,')))
+    (tmp_path / 'here' / GATED).mkdir(parents=True)
+    (tmp_path / 'here' / GATED / 'seed-0').symlink_to(whole[0] / GATED / 'seed-0')  # the one that is not recorded
+    text = draw(tmp_path / 'here', [0, 1], runs_from=[str(records)], command='python tools/compare.py')
+    assert text == expected
+    assert (tmp_path / 'here/runs.csv').read_text() == (whole[0] / 'runs.csv').read_text()
+
+
 @pytest.mark.parametrize(
     ('error', 'message', 'options'),
     [

@@ -25,6 +25,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--jobs', type=int, default=1, help='trainings at a time, one thread each (default: 1)')
     parser.add_argument('--minutes', type=float, help='stop after so many; the same command goes on')
     parser.add_argument('--metric', help='of the validation, e.g. accuracy/top1 (default: the first that was logged)')
+    parser.add_argument(
+        '--runs-from', nargs='+', default=[], metavar='RUNS.CSV', help='of comparisons made elsewhere; not run again'
+    )
     parser.add_argument('--draw-only', action='store_true', help='train nothing, draw the runs that are finished')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override parts of all configs'

@@ -13,8 +13,8 @@ from mmengine.config import Config
 from ..apis.initial_weights import write_initial_weights
 from ..apis.launch import load_config
 from ..apis.run_queue import Training, run_queue
-from ..whole_file import whole_file
-from .comparison_table import Arm, write_tables
+from ..whole_file import check_outputs, whole_file
+from .comparison_table import Arm, read_runs, write_tables
 from .pictures.plot_curves import compare_curves
 
 
@@ -28,6 +28,7 @@ def compare(
     metric: str | None = None,
     cfg_options: dict | None = None,
     draw_only: bool = False,
+    runs_from: Sequence[str] = (),
     command: str = '',
 ) -> str:
     """Train every config with every seed, and write what comes out.
@@ -46,6 +47,8 @@ def compare(
         metric: A scalar of the validation, by default the first that is logged; what counts is its last value.
         cfg_options: Overrides of all configs.
         draw_only: Train nothing, and take the runs that are finished.
+        runs_from: The ``runs.csv`` of comparisons made elsewhere.  Their runs count as finished and stand in the
+            table, but not among the curves.
         command: What the table says that it comes from.
 
     Returns:
@@ -54,7 +57,8 @@ def compare(
 
     Raises:
         FileNotFoundError: A config is missing, or with ``draw_only`` none of its runs is finished.
-        ValueError: Two configs have one name, or runs of ``work_dir`` were made with a config that has changed.
+        ValueError: Two configs have one name, runs of ``work_dir`` were made with a config that has changed, or a file
+            of ``runs_from`` is none of a comparison, or is of another metric.
         RuntimeError: A training failed.
     """
     folder = Path(work_dir)
@@ -63,7 +67,12 @@ def compare(
         raise ValueError(f'configs and seeds must each be given once, got {", ".join(configs)} and seeds {list(seeds)}')
     loaded = {name: load_config(path, None, cfg_options, 'none') for name, path in paths.items()}
     _keep_settings(folder / 'settings.json', loaded)
-    runs = {(name, seed): folder / name / f'seed-{seed}' for seed in seeds for name in paths}
+    check_outputs([folder / 'runs.csv'], runs_from)
+    elsewhere = [row for row in read_runs(runs_from) if row['network'] in paths and row['seed'] in seeds]
+    done = {(row['network'], row['seed']) for row in elsewhere}
+    runs = {
+        (name, seed): folder / name / f'seed-{seed}' for seed in seeds for name in paths if (name, seed) not in done
+    }
     overrides = [f'{key}={value}' for key, value in (cfg_options or {}).items()]
     commands = {
         (name, seed): [
@@ -84,19 +93,22 @@ def compare(
         key: Training((sys.executable, *commands[key]), run, _length(loaded[key[0]])) for key, run in runs.items()
     }
     if not draw_only:
-        for seed in seeds:
+        for seed in dict.fromkeys(seed for _, seed in runs):
             write_initial_weights(loaded, seed, folder / 'initial' / f'seed-{seed}')
         run_queue(list(trainings.values()), jobs, minutes=minutes)
-    arms = [Arm(name, {seed: runs[name, seed] for seed in seeds if trainings[name, seed].finished}) for name in paths]
-    missing = [arm.name for arm in arms if not arm.runs]
+    finished = {key: run for key, run in runs.items() if trainings[key].finished}
+    arms = [Arm(name, {seed: run for (other, seed), run in finished.items() if other == name}) for name in paths]
+    missing = [arm.name for arm in arms if not (arm.runs or any(name == arm.name for name, _ in done))]
     if missing and not draw_only:  # the minutes were over
         return f'No table yet: no run of {", ".join(missing)} is finished'
     if missing:
         raise FileNotFoundError(
             f'no run of {", ".join(missing)} in {folder} is finished; without --draw-only they are trained'
         )
-    compare_curves([[arm.name, *map(str, arm.runs.values())] for arm in arms], folder / 'curves.png', metric)
-    return write_tables(arms, folder, metric, command)
+    if finished:
+        curves = [[arm.name, *map(str, arm.runs.values())] for arm in arms if arm.runs]
+        compare_curves(curves, folder / 'curves.png', metric)
+    return write_tables(arms, folder, metric, command, elsewhere)
 
 
 def _length(cfg: Config) -> int:

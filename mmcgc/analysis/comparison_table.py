@@ -47,7 +47,32 @@ def paired_difference(first: dict[int, float], second: dict[int, float]) -> tupl
     return differences, mean(differences), float(half)
 
 
-def write_tables(arms: Sequence[Arm], folder: Path, metric: str | None, command: str) -> str:
+def read_runs(paths: Sequence[str | Path]) -> list[dict]:
+    """The rows of ``runs.csv`` of comparisons, as :func:`write_tables` writes them; the first counts for each run.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is none of a comparison.
+    """
+    found: dict[tuple[str, int], dict] = {}
+    for path in paths:
+        with open(path, newline='', encoding='utf-8') as file:
+            reader = csv.DictReader(file)
+            if tuple(reader.fieldnames or ()) != FIELDS:
+                raise ValueError(f'{path} is no runs.csv of a comparison: expected the columns {", ".join(FIELDS)}')
+            for line, row in enumerate(reader, 2):
+                try:
+                    whole = {name: int(row[name]) for name in ('seed', 'step', 'peak_bytes')}
+                    row |= whole | {name: float(row[name]) for name in ('value', 'cpu_seconds')}
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f'{path}, line {line}: a number was expected ({error})') from error
+                found.setdefault((row['network'], row['seed']), row)
+    return list(found.values())
+
+
+def write_tables(
+    arms: Sequence[Arm], folder: Path, metric: str | None, command: str, elsewhere: Sequence[dict] = ()
+) -> str:
     """Write ``runs.csv``, a line a run, and ``table.md``; returns the latter.
 
     Args:
@@ -55,11 +80,17 @@ def write_tables(arms: Sequence[Arm], folder: Path, metric: str | None, command:
         folder: Where the files go.
         metric: A scalar of the validation; by default the first.  Its last value counts.
         command: Stands below the tables.
+        elsewhere: Rows of other runs of these networks, from :func:`read_runs`.
 
     Raises:
         FileNotFoundError, ValueError: A run has no log, or not that metric.
     """
-    rows = [_row(arm.name, seed, run, metric) for arm in arms for seed, run in arm.runs.items()]
+    rows = [_row(arm.name, seed, run, metric) for arm in arms for seed, run in arm.runs.items()] + [*elsewhere]
+    order = [arm.name for arm in arms]
+    rows.sort(key=lambda row: (order.index(row['network']), row['seed']))
+    metrics = dict.fromkeys([*([metric] if metric else []), *(row['metric'] for row in rows)])
+    if len(metrics) > 1:
+        raise ValueError(f'the runs are of different metrics, {", ".join(metrics)}: name one that all have')
     with whole_file(folder / 'runs.csv') as part, part.open('w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, FIELDS)
         writer.writeheader()

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from mmcgc.analysis.comparison_table import Arm, paired_difference, write_tables
+from mmcgc.analysis.comparison_table import FIELDS, Arm, paired_difference, read_runs, write_tables
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,28 @@ def test_the_tables(arms, tmp_path):
 def test_a_metric_that_was_not_logged_is_named(arms, tmp_path):
     with pytest.raises(ValueError, match=r"no metric 'bleu'; it has accuracy/top1"):
         write_tables(arms, tmp_path, 'bleu', '')
+
+
+def test_rows_of_a_file_come_back_and_stand_beside_those_of_here(arms, tmp_path):
+    whole = write_tables(arms, tmp_path, None, 'command')
+    rows = read_runs([tmp_path / 'runs.csv'])
+    assert len(rows) == 6 and rows[5]['value'] == 55.0 and rows[5]['seed'] == 2 and rows[5]['peak_bytes'] == 3 * 2**20
+    some = [Arm('plain', {2: arms[0].runs[2]}), Arm('gated', {})]
+    assert write_tables(some, tmp_path, None, 'command', [row for row in rows if row is not rows[2]]) == whole
+    with pytest.raises(ValueError, match='different metrics, accuracy/top5, accuracy/top1: name one'):
+        write_tables(some, tmp_path, 'accuracy/top5', 'command', rows)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('a,b\n1,2\n', 'is no runs.csv of a comparison: expected the columns network, seed'),
+        (f'{",".join(FIELDS)}\nplain,0,top1,none,2,1.0,1,abc\n', 'line 2: a number was expected'),
+        (f'{",".join(FIELDS)}\nplain,0\n', 'line 2: a number was expected'),
+    ],
+    ids=['other-columns', 'no-number', 'cut'],
+)
+def test_other_files_are_refused(tmp_path, text, message):
+    (tmp_path / 'runs.csv').write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_runs([tmp_path / 'runs.csv'])
