@@ -12,7 +12,8 @@ from helpers import ROOT
 GUIDE = (ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8')
 # A module imports from its own room and from rooms of earlier lines.
 FLOORS = (
-    {'version', 'extras', 'after_import', 'zoo', 'plain_text', 'command_line', 'checkpoint_contents', 'whole_file'},
+    {'version', 'extras', 'after_import', 'zoo', 'signatures'},
+    {'plain_text', 'command_line', 'checkpoint_contents', 'whole_file'},
     {'checkpoint_guard', 'registry', 'library_names'},
     {'compat', 'utils', 'ops'},
     {'about', 'library_counts'},

@@ -10,6 +10,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from ..registry import HOOKS
+from ..signatures import shows_arguments
 from ..whole_file import remove_parts, whole_file
 from .checkpoint_record import CheckpointRecord
 
@@ -34,6 +35,7 @@ class WholeFileBackend(LocalBackend):
 
 
 @HOOKS.register_module()
+@shows_arguments()
 class SafeCheckpointHook(CheckpointHook):
     """MMEngine's CheckpointHook, which never leaves a half-written checkpoint, nor none where there was one.
 

@@ -9,6 +9,7 @@ import torch.fx
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.common_types import _size_1_t, _size_2_t, _size_3_t
 
 from mmcgc.ops import context_gated_conv
 from mmcgc.registry import MODELS as MMCGC_MODELS
@@ -122,8 +123,25 @@ class GatedConv(Gated):
 class CGConv1d(GatedConv, nn.Conv1d):
     """Context-gated ``nn.Conv1d`` on (B, C, T); arguments as for :class:`CGConv2d`, without ``num_segments``."""
 
-    def __init__(self, *args, gate: dict | None = None, backend: str | None = None, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _size_1_t,
+        stride: _size_1_t = 1,
+        padding: str | _size_1_t = 0,
+        dilation: _size_1_t = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = 'zeros',
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        gate: dict | None = None,
+        backend: str | None = None,
+    ) -> None:
+        sizes = in_channels, out_channels, kernel_size, stride, padding, dilation, groups
+        super().__init__(*sizes, bias, padding_mode, device, dtype)
         self.set_up(gate=gate, backend=backend)
 
     def set_up(self, *, gate: dict | None = None, backend: str | None = None) -> None:
@@ -138,7 +156,7 @@ class CGConv2d(GatedConv, nn.Conv2d):
     and has no gate.  A plain checkpoint loads with the gate's keys missing and nothing else.
 
     Args:
-        *args, **kwargs: as for ``nn.Conv2d``.
+        in_channels, ..., dtype: as for ``nn.Conv2d``, in its order.
         num_segments: T; the input is then (N * T, C, H, W), the context is the clip of T frames and every frame has a
             gate of its own (paper, Sec. 3.3).
         gate: options of :class:`ContextGate`.  With ``init='preserve'`` the gate starts at 1 everywhere, so that the
@@ -152,13 +170,24 @@ class CGConv2d(GatedConv, nn.Conv2d):
 
     def __init__(
         self,
-        *args,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _size_2_t,
+        stride: _size_2_t = 1,
+        padding: str | _size_2_t = 0,
+        dilation: _size_2_t = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = 'zeros',
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        *,
         num_segments: int | None = None,
         gate: dict | None = None,
         backend: str | None = None,
-        **kwargs,
-    ):
-        super().__init__(*args, **kwargs)
+    ) -> None:
+        sizes = in_channels, out_channels, kernel_size, stride, padding, dilation, groups
+        super().__init__(*sizes, bias, padding_mode, device, dtype)
         self.set_up(num_segments=num_segments, gate=gate, backend=backend)
 
     def set_up(self, *, num_segments: int | None = None, gate: dict | None = None, backend: str | None = None) -> None:
@@ -179,7 +208,7 @@ class CGConv3d(GatedConv, nn.Conv3d):
     """Context-gated ``nn.Conv3d`` on (B, C, T, H, W); a (k, 1, 1) kernel is the paper's 1D form (Sec. 3.3).
 
     Args:
-        *args, **kwargs: as for ``nn.Conv3d``.
+        in_channels, ..., dtype: as for ``nn.Conv3d``, in its order.
         num_frames: T, for a (1, k, k) kernel: the context is the clip and every frame has a gate of its own, the
             paper's 3D form.  The kernel must not reach over time (kernel, stride, dilation 1, padding 0 on that axis).
         gate, backend: as for :class:`CGConv2d`.
@@ -190,9 +219,25 @@ class CGConv3d(GatedConv, nn.Conv3d):
     """
 
     def __init__(
-        self, *args, num_frames: int | None = None, gate: dict | None = None, backend: str | None = None, **kwargs
-    ):
-        super().__init__(*args, **kwargs)
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _size_3_t,
+        stride: _size_3_t = 1,
+        padding: str | _size_3_t = 0,
+        dilation: _size_3_t = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = 'zeros',
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        num_frames: int | None = None,
+        gate: dict | None = None,
+        backend: str | None = None,
+    ) -> None:
+        sizes = in_channels, out_channels, kernel_size, stride, padding, dilation, groups
+        super().__init__(*sizes, bias, padding_mode, device, dtype)
         self.set_up(num_frames=num_frames, gate=gate, backend=backend)
 
     def set_up(self, *, num_frames: int | None = None, gate: dict | None = None, backend: str | None = None) -> None:
