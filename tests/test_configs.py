@@ -93,7 +93,7 @@ def test_data_sets_and_pipelines_resolve(name):
             built = registry.build(dict(dataset, lazy_init=True))
         assert len(built.pipeline.transforms) == len(dataset.pipeline)
         assert len(built.metainfo['classes']) == config.model.head.num_classes
-        assert (dataset.split == 'train') == (phase == 'train')
+        assert (dataset.get('split') == 'train') == (phase == 'train')
 
 
 @pytest.mark.parametrize('name', TWINS)

@@ -14,8 +14,8 @@ from mmcgc.signatures import shows_arguments
 
 SHOWN = [
     models.CIFARResNet, models.PluginResNet, models.ResNetP3DA, models.ShiftedResNet, TextPreprocessor,
-    datasets.CIFAR10, datasets.Digits, datasets.Imagenette, datasets.RawframeDataset, datasets.VideoDataset,
-    ParallelText, engine.InverseSqrtLR, engine.SafeCheckpointHook,
+    datasets.CIFAR10, datasets.Digits, datasets.Imagenette, datasets.ObjectNet, datasets.RawframeDataset,
+    datasets.VideoDataset, ParallelText, engine.InverseSqrtLR, engine.SafeCheckpointHook,
 ]  # fmt: skip
 
 
