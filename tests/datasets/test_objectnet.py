@@ -1,40 +1,22 @@
 """ObjectNet from a folder that is made here: two objects that ImageNet has, one that it has not."""
 
-import io
 import json
 import shutil
 
-import numpy as np
 import pytest
 from helpers import ROOT
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
-from PIL import Image
-from stand_ins import write_folder
+from stand_ins import objectnet_files, write_folder
 
 from mmcgc.datasets import ObjectNet
 
 CLOCKS, BANANA = [409, 530], [954]  # of ImageNet's classes, in the order of their WordNet ids
-OBJECTS = {'Alarm clock': 'analog clock; digital clock', 'Banana': 'banana'}
-FOLDERS = {'air_freshener': 'Air freshener', 'alarm_clock': 'Alarm clock', 'banana': 'Banana'}
-
-
-def framed() -> bytes:
-    """A blue picture in ObjectNet's red frame."""
-    pixels = np.zeros((400, 300, 3), np.uint8)
-    pixels[..., 0] = 255
-    pixels[2:-2, 2:-2] = (0, 0, 255)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, 'PNG')
-    return buffer.getvalue()
 
 
 @pytest.fixture
 def root(tmp_path):
-    images = {f'images/{folder}/{i}.png': framed() for folder in FOLDERS for i in range(2)}
-    mappings = {'objectnet_to_imagenet_1k.json': OBJECTS, 'folder_to_objectnet_label.json': FOLDERS}
-    texts = {f'mappings/{name}': json.dumps(value).encode() for name, value in mappings.items()}
-    return write_folder(tmp_path / 'objectnet', images | texts)
+    return write_folder(tmp_path / 'objectnet', objectnet_files())
 
 
 def test_labels_are_those_of_imagenet(root):
