@@ -1,6 +1,7 @@
 """Stand-ins for what has to be downloaded: archives, frames and text of the official forms, small and fabricated."""
 
 import io
+import json
 import random
 import tarfile
 from pathlib import Path
@@ -66,6 +67,19 @@ def imagenette_files(suffix: str = 'JPEG', **options) -> dict[str, bytes]:
         for label, name in enumerate(IMAGENETTE_CLASSES)
         for i in range(count)
     }
+
+
+def objectnet_files() -> dict[str, bytes]:
+    """Two objects that ImageNet has, one of them as two classes, and one that it lacks; two framed pictures each."""
+    objects = {'Alarm clock': 'analog clock; digital clock', 'Banana': 'banana'}
+    folders = {'air_freshener': 'Air freshener', 'alarm_clock': 'Alarm clock', 'banana': 'Banana'}
+    pixels = np.full((400, 300, 3), (255, 0, 0), np.uint8)  # a red frame
+    pixels[2:-2, 2:-2] = (0, 0, 255)  # around blue
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, 'PNG')
+    mappings = {'objectnet_to_imagenet_1k.json': objects, 'folder_to_objectnet_label.json': folders}
+    images = {f'images/{folder}/{i}.png': buffer.getvalue() for folder in folders for i in range(2)}
+    return images | {f'mappings/{name}': json.dumps(value).encode() for name, value in mappings.items()}
 
 
 def sthv1_labels(folder: Path) -> Path:

@@ -185,6 +185,7 @@ STAND_INS = {
     'iwslt14.tokenized.de-en.tar.xz': archive_of(stand_ins.tokenised_text, 'w:xz'),
     'path/to/multi30k': lambda path: stand_ins.parallel_text(path, valid='val', test='test_2016_flickr'),
     'data/imagenet': imagenet,
+    'data/objectnet': lambda path: stand_ins.write_folder(path, stand_ins.objectnet_files()),
     'my_pictures/': photographs,
     'LABELS': stand_ins.sthv1_labels,
     'FRAMES': lambda path: stand_ins.sthv1_frames(path, stand_ins.picture(3, size=(80, 96))),
@@ -318,11 +319,11 @@ class Stand:
         return dict(word.split('=', 1) for word in assignments.split()), rest
 
     def _with_checkpoint(self, command: str) -> str:
-        """With the latest checkpoint of the config's training for CHECKPOINT."""
+        """With the latest checkpoint of the config's training for CHECKPOINT, for ObjectNet that on ImageNet."""
         if 'CHECKPOINT' not in command:
             return command
         config = re.search(r'configs/\S+', command)[0]
-        work_dir = f'work_dirs/{Path(config).stem}'
+        work_dir = f'work_dirs/{Path(config).stem.removesuffix("-objectnet")}'
         self.make(work_dir)
         return command.replace('CHECKPOINT', os.path.relpath(latest_checkpoint(self.root / work_dir), self.root))
 

@@ -10,15 +10,17 @@ __all__ = [
     'Digits',
     'Imagenette',
     'MovingDigits',
+    'ObjectNet',
     'ParallelText',
     'RawframeDataset',
     'VideoDataset',
 ]
 
-with optional(DATASETS, 'mmpretrain', 'CIFAR10', 'Digits', 'Imagenette'):
+with optional(DATASETS, 'mmpretrain', 'CIFAR10', 'Digits', 'Imagenette', 'ObjectNet'):
     from .cifar10 import CIFAR10
     from .digits import Digits
     from .imagenette import Imagenette
+    from .objectnet import ObjectNet
 
 with optional(DATASETS, 'mmaction', 'MovingDigits', 'RawframeDataset', 'VideoDataset'):
     from .moving_digits import MovingDigits

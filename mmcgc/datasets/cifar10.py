@@ -5,10 +5,12 @@ from mmengine.fileio import exists, get, join_path
 from mmpretrain.datasets import CIFAR10 as _CIFAR10
 
 from ..registry import DATASETS
+from ..signatures import shows_arguments
 from .cifar_batches import load_batch
 
 
 @DATASETS.register_module()
+@shows_arguments('ann_file', 'download')
 class CIFAR10(_CIFAR10):
     """mmpretrain's CIFAR10 without its download, its checksums and its free unpickling.
 

@@ -4,9 +4,11 @@ import numpy as np
 from mmpretrain.datasets import BaseDataset
 
 from ..registry import DATASETS
+from ..signatures import shows_arguments
 
 
 @DATASETS.register_module()
+@shows_arguments('ann_file')
 class Digits(BaseDataset):
     """The digits of :func:`sklearn.datasets.load_digits`, a fifth of every class held out for testing.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from mmpretrain.datasets import ImageNet
 
 from ..registry import DATASETS
+from ..signatures import shows_arguments
 
 CLASSES = dict(
     n01440764='tench',
@@ -23,6 +24,7 @@ EXTENSIONS = ('.jpeg', '.jpg', '.png', '.webp')
 
 
 @DATASETS.register_module()
+@shows_arguments()
 class Imagenette(ImageNet):
     """Ten of ImageNet's classes, in folders named by WordNet id, ``{train,val}/n01440764/*.JPEG``.
 

@@ -9,6 +9,7 @@ from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
 
 from ..registry import DATASETS
+from ..signatures import shows_arguments
 from .loading import UNKNOWN, load_step
 
 _LOADING = 'mmaction.datasets.transforms.loading'
@@ -122,10 +123,12 @@ class CheckedClips:
 
 
 @DATASETS.register_module()
+@shows_arguments()
 class VideoDataset(CheckedClips, _VideoDataset):
     """mmaction2's VideoDataset with the arguments of :class:`CheckedClips`."""
 
 
 @DATASETS.register_module()
+@shows_arguments()
 class RawframeDataset(CheckedClips, _RawframeDataset):
     """mmaction2's RawframeDataset with the arguments of :class:`CheckedClips`."""

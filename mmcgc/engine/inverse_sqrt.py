@@ -4,9 +4,11 @@ from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from ..registry import PARAM_SCHEDULERS
+from ..signatures import shows_arguments
 
 
 @PARAM_SCHEDULERS.register_module()
+@shows_arguments('param_name')
 class InverseSqrtLR(LRSchedulerMixin, _ParamScheduler):
     """Rises linearly to the optimiser's learning rate in ``warmup`` iterations, then falls as 1 / sqrt(iteration).
 

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints.record import CheckpointRecord
 from ..registry import HOOKS
+from ..signatures import shows_arguments
 from ..whole_file import remove_parts, whole_file
 
 
@@ -34,6 +35,7 @@ class WholeFileBackend(LocalBackend):
 
 
 @HOOKS.register_module()
+@shows_arguments()
 class SafeCheckpointHook(CheckpointHook):
     """MMEngine's CheckpointHook, which never leaves a half-written checkpoint, nor none where there was one.
 

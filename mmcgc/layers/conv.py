@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch.fx
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.common_types import _size_1_t, _size_2_t, _size_3_t
 
 from mmcgc.ops import context_gated_conv
 from mmcgc.registry import MODELS as MMCGC_MODELS
@@ -17,8 +19,15 @@ from .gate import ContextGate
 from .gate_options import gate_options
 from .gated import Gated
 
+if TYPE_CHECKING:  # what GatedConv is mixed into
+    from torch.nn.modules.conv import _ConvNd
+else:
+    _ConvNd = object
 
-class GatedConv(Gated):
+PaddingMode = Literal['zeros', 'reflect', 'replicate', 'circular']
+
+
+class GatedConv(Gated, _ConvNd):
     """What the gated convolutions share; stands before an ``nn.ConvNd`` among the bases.
 
     ``_conv_forward`` is overridden rather than ``forward``, so that callers that change weight and bias on the fly
@@ -29,7 +38,7 @@ class GatedConv(Gated):
     is multiplied (``gain``), and read the input beforehand (``read``).
     """
 
-    gate_type = ContextGate
+    gate_type: type[nn.Module] = ContextGate
 
     def _add_gate(self, gate: dict | None, frames: int | None, backend: str | None) -> None:
         known = gate_options(self.gate_type)
@@ -41,7 +50,7 @@ class GatedConv(Gated):
         self.backend, self.gate, self.gate_frames = backend, None, frames
         if math.prod(self.kernel_size) == 1:
             return
-        clip = {} if frames is None else dict(num_frames=frames)
+        clip: dict[str, int] = {} if frames is None else dict(num_frames=frames)
         self.gate = self.gate_type(self.in_channels, self.out_channels, self.gated_kernel, **clip, **(gate or {}))
         stored = next(self.parameters())  # the weight itself may be computed at each call, and stale until then
         self.gate.to(stored.device, stored.dtype).train(self.training)
@@ -90,23 +99,34 @@ class GatedConv(Gated):
 
     def _gated(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, gate_in, gate_out = self._terms(x)
-        padding = self.padding
+        padding: str | int | tuple[int, ...] = self.padding
         if self.padding_mode != 'zeros':
             x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
         return self._convolve(x, weight, gate_in, gate_out, bias, self.stride, padding, self.dilation)
 
     def _terms(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """``x``, to be convolved, and the terms of its gate, (B, C, *K) and (B, O, *K)."""
-        x, context = self.gate.read(x) if self._reads else (x, None)
-        terms = self.gate(x) if context is None else self.gate(x, context)
+        gate: Any = self.gate
+        x, context = gate.read(x) if self._reads else (x, None)
+        terms = gate(x) if context is None else gate(x, context)
         if not isinstance(terms, (tuple, list)) or len(terms) != 2:
             raise TypeError(
-                f'{type(self.gate).__name__} must give two terms, (B, C, *K) and (B, O, *K) or None for one of them, '
+                f'{type(gate).__name__} must give two terms, (B, C, *K) and (B, O, *K) or None for one of them, '
                 f'got {type(terms).__name__}'
             )
         return x, *terms
 
-    def _convolve(self, x, weight, gate_in, gate_out, bias, stride, padding, dilation) -> Tensor:
+    def _convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        gate_in: Tensor | None,
+        gate_out: Tensor | None,
+        bias: Tensor | None,
+        stride: int | tuple[int, ...],
+        padding: str | int | tuple[int, ...],
+        dilation: int | tuple[int, ...],
+    ) -> Tensor:
         weight = weight if self.gate_gain == 1 else weight * self.gate_gain
         return context_gated_conv(
             x, weight, gate_in, gate_out, bias, stride, padding, dilation, self.groups,
@@ -115,15 +135,33 @@ class GatedConv(Gated):
 
     def _empty(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """No sample, no statistics: the plain convolution's shape, and a zero gradient for the gate's parameters."""
+        gate: Any = self.gate
         y = super()._conv_forward(x, weight, bias)
-        return y + sum(p.sum() for p in self.gate.parameters()) * 0
+        return y + sum(p.sum() for p in gate.parameters()) * 0
 
 
 class CGConv1d(GatedConv, nn.Conv1d):
     """Context-gated ``nn.Conv1d`` on (B, C, T); arguments as for :class:`CGConv2d`, without ``num_segments``."""
 
-    def __init__(self, *args, gate: dict | None = None, backend: str | None = None, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _size_1_t,
+        stride: _size_1_t = 1,
+        padding: str | _size_1_t = 0,
+        dilation: _size_1_t = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = 'zeros',
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        gate: dict | None = None,
+        backend: str | None = None,
+    ) -> None:
+        sizes = in_channels, out_channels, kernel_size, stride, padding, dilation, groups
+        super().__init__(*sizes, bias, padding_mode, device, dtype)
         self.set_up(gate=gate, backend=backend)
 
     def set_up(self, *, gate: dict | None = None, backend: str | None = None) -> None:
@@ -138,7 +176,7 @@ class CGConv2d(GatedConv, nn.Conv2d):
     and has no gate.  A plain checkpoint loads with the gate's keys missing and nothing else.
 
     Args:
-        *args, **kwargs: as for ``nn.Conv2d``.
+        in_channels, ..., dtype: as for ``nn.Conv2d``, in its order.
         num_segments: T; the input is then (N * T, C, H, W), the context is the clip of T frames and every frame has a
             gate of its own (paper, Sec. 3.3).
         gate: options of :class:`ContextGate`.  With ``init='preserve'`` the gate starts at 1 everywhere, so that the
@@ -152,13 +190,24 @@ class CGConv2d(GatedConv, nn.Conv2d):
 
     def __init__(
         self,
-        *args,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _size_2_t,
+        stride: _size_2_t = 1,
+        padding: str | _size_2_t = 0,
+        dilation: _size_2_t = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = 'zeros',
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        *,
         num_segments: int | None = None,
         gate: dict | None = None,
         backend: str | None = None,
-        **kwargs,
-    ):
-        super().__init__(*args, **kwargs)
+    ) -> None:
+        sizes = in_channels, out_channels, kernel_size, stride, padding, dilation, groups
+        super().__init__(*sizes, bias, padding_mode, device, dtype)
         self.set_up(num_segments=num_segments, gate=gate, backend=backend)
 
     def set_up(self, *, num_segments: int | None = None, gate: dict | None = None, backend: str | None = None) -> None:
@@ -179,7 +228,7 @@ class CGConv3d(GatedConv, nn.Conv3d):
     """Context-gated ``nn.Conv3d`` on (B, C, T, H, W); a (k, 1, 1) kernel is the paper's 1D form (Sec. 3.3).
 
     Args:
-        *args, **kwargs: as for ``nn.Conv3d``.
+        in_channels, ..., dtype: as for ``nn.Conv3d``, in its order.
         num_frames: T, for a (1, k, k) kernel: the context is the clip and every frame has a gate of its own, the
             paper's 3D form.  The kernel must not reach over time (kernel, stride, dilation 1, padding 0 on that axis).
         gate, backend: as for :class:`CGConv2d`.
@@ -190,9 +239,25 @@ class CGConv3d(GatedConv, nn.Conv3d):
     """
 
     def __init__(
-        self, *args, num_frames: int | None = None, gate: dict | None = None, backend: str | None = None, **kwargs
-    ):
-        super().__init__(*args, **kwargs)
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: _size_3_t,
+        stride: _size_3_t = 1,
+        padding: str | _size_3_t = 0,
+        dilation: _size_3_t = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = 'zeros',
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        num_frames: int | None = None,
+        gate: dict | None = None,
+        backend: str | None = None,
+    ) -> None:
+        sizes = in_channels, out_channels, kernel_size, stride, padding, dilation, groups
+        super().__init__(*sizes, bias, padding_mode, device, dtype)
         self.set_up(num_frames=num_frames, gate=gate, backend=backend)
 
     def set_up(self, *, num_frames: int | None = None, gate: dict | None = None, backend: str | None = None) -> None:

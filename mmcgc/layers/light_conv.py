@@ -32,6 +32,11 @@ class _LightConv(nn.Module):
             raise ValueError(f'{heads} heads do not divide {channels} channels')
         self.channels, self.heads, self.kernel_size = channels, heads, kernel_size
         self.weight_dropout, self.causal = weight_dropout, causal
+        self.add_weights()
+
+    def add_weights(self) -> None:
+        """Add the parameters from which the kernels are made."""
+        raise NotImplementedError
 
     def kernels(self, x: Tensor, padding: Tensor | None) -> Tensor:
         """(H, k), (B, H, k) or (B, T, H, k), from the masked input."""
@@ -77,8 +82,7 @@ class _LightConv(nn.Module):
 class LightweightConv(_LightConv):
     """One softmax-normalised kernel a head (Wu et al., 2019, Sec. 3); ``weight`` is (H, k) before the softmax."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def add_weights(self) -> None:
         self.weight = nn.Parameter(torch.empty(self.heads, self.kernel_size))
         nn.init.xavier_uniform_(self.weight.unsqueeze(1))  # as a depthwise convolution with H channels
 
@@ -90,8 +94,7 @@ class LightweightConv(_LightConv):
 class DynamicConv(_LightConv):
     """A kernel for each position, from the input there by one linear layer (Wu et al., 2019, Sec. 4)."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def add_weights(self) -> None:
         self.weight_linear = nn.Linear(self.channels, self.heads * self.kernel_size, bias=False)
 
     def kernels(self, x: Tensor, padding: Tensor | None) -> Tensor:
@@ -106,15 +109,25 @@ class CGLightweightConv(Gated, LightweightConv):
     nothing else.  A kernel with one element is not gated and has no gate.
 
     Args:
-        *args, **kwargs: of :class:`LightweightConv`.
+        channels, heads, kernel_size, weight_dropout: as for :class:`LightweightConv`.
+        causal: must stay False.
         gate_before_softmax: gate the weights before the softmax instead of after it; the paper leaves this open.
 
     Raises:
         ValueError: ``causal``: the context holds the words that a decoder has yet to write.
     """
 
-    def __init__(self, *args, gate_before_softmax: bool = False, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        kernel_size: int,
+        weight_dropout: float = 0.0,
+        causal: bool = False,
+        *,
+        gate_before_softmax: bool = False,
+    ):
+        super().__init__(channels, heads, kernel_size, weight_dropout, causal)
         if self.causal:
             raise ValueError('CGLightweightConv reads the whole sentence: use it in the encoder, not with causal=True')
         self.gate_before_softmax = gate_before_softmax

@@ -7,6 +7,7 @@ from mmpretrain.models.backbones.resnet import BasicBlock
 from torch import Tensor
 
 from ..registry import MODELS
+from ..signatures import shows_arguments
 
 
 class ZeroPadShortcut(nn.Module):
@@ -23,6 +24,7 @@ class ZeroPadShortcut(nn.Module):
 
 
 @MODELS.register_module()
+@shows_arguments('num_stages', 'strides', 'dilations')
 class CIFARResNet(ResNet_CIFAR):
     """A 3x3 stem and three stages of n basic blocks with 16, 32 and 64 channels.
 

@@ -12,6 +12,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor
 
 from ..registry import MODELS
+from ..signatures import shows_arguments
 
 
 class P3DBottleneck(Bottleneck3d):
@@ -42,6 +43,7 @@ class P3DBottleneck(Bottleneck3d):
 
 
 @MODELS.register_module()
+@shows_arguments('conv1_kernel', 'inflate', 'with_pool2')
 class ResNetP3DA(ResNet3d):
     """ResNet of 1xkxk convolutions with temporal ones between them, on (B, 3, T, H, W).
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..registry import MODELS
+from ..signatures import shows_arguments
 from .stages import check_stages
 
 AFTER_STAGE = 'after_stage'
@@ -59,6 +60,7 @@ _BLOCKS = {BasicBlock: PluginBasicBlock, Bottleneck: PluginBottleneck}
 
 
 @MODELS.register_module()
+@shows_arguments()
 class PluginResNet(ResNet):
     """mmpretrain's ResNet with plugins, as mmdet's has them.
 

@@ -7,9 +7,11 @@ from mmpretrain.models import ResNet
 from torch import Tensor
 
 from ..registry import MODELS
+from ..signatures import shows_arguments
 
 
 @MODELS.register_module()
+@shows_arguments()
 class ShiftedResNet(ResNet):
     """mmpretrain's 2D ResNet, which shifts the input of the first convolution of every residual block over time.
 

@@ -26,7 +26,10 @@ SIZES = {'mmcgc.CIFAR10': 32, 'mmcgc.Digits': 16}
 PARAMETERS = {
     'resnet110_1xb128-164e_cifar10': 1_730_714,
     'cgc-resnet110_1xb128-164e_cifar10': 1_797_681,
+    'cgc-resnet18_8xb32_in1k': 11_721_791,
+    'cgc-resnet34_8xb32_in1k': 21_858_479,
     'cgc-resnet50_8xb32_in1k': 25_589_951,
+    'cgc-resnet101_8xb32_in1k': 44_614_838,
 }
 
 
@@ -90,7 +93,7 @@ def test_data_sets_and_pipelines_resolve(name):
             built = registry.build(dict(dataset, lazy_init=True))
         assert len(built.pipeline.transforms) == len(dataset.pipeline)
         assert len(built.metainfo['classes']) == config.model.head.num_classes
-        assert (dataset.split == 'train') == (phase == 'train')
+        assert (dataset.get('split') == 'train') == (phase == 'train')
 
 
 @pytest.mark.parametrize('name', TWINS)

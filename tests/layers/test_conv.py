@@ -1,6 +1,7 @@
 """CGConv1d/2d/3d: parity with the written-out gate and the reference operator, generalisations, clips, errors."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -90,6 +91,23 @@ def test_frames_of_a_5d_clip_equal_the_folded_form():
     x = torch.randn(2, 8, 4, 5, 6, dtype=torch.float64)
     y = folded(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (2, 4)).transpose(1, 2)
     assert_close(spatial(x), y)
+
+
+@pytest.mark.parametrize('layer', CONVS, ids=lambda c: c.__name__)
+def test_constructor_begins_with_the_arguments_of_the_plain_one(layer):
+    own = [(p.name, p.kind, p.default) for p in inspect.signature(layer).parameters.values()]
+    plain = [(p.name, p.kind, p.default) for p in inspect.signature(layer.__bases__[1]).parameters.values()]
+    assert own[: len(plain)] == plain
+    assert {kind for _, kind, _ in own[len(plain) :]} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize('layer', CONVS, ids=lambda c: c.__name__)
+def test_every_argument_of_the_plain_one_counts_by_position(layer):
+    given = (4, 6, 3, 2, 5, 7, 2, False, 'circular', 'meta', torch.float64)
+    conv, plain = layer(*given), layer.__bases__[1](*given)
+    for name in ('stride', 'padding', 'dilation', 'groups', 'bias', 'padding_mode'):
+        assert getattr(conv, name) == getattr(plain, name)
+    assert conv.weight.is_meta and conv.weight.dtype == torch.float64 and conv.weight.shape == plain.weight.shape
 
 
 @pytest.mark.parametrize('layer', CONVS, ids=lambda c: c.__name__)

@@ -10,9 +10,11 @@ from mmengine.structures import BaseDataElement
 
 from ...models.translation import EOS
 from ...registry import DATASETS, TASK_UTILS
+from ...signatures import shows_arguments
 
 
 @DATASETS.register_module()
+@shows_arguments('metainfo')
 class ParallelText(BaseDataset):
     """Sentences and their translations, as token numbers that end with ``</s>``.
 

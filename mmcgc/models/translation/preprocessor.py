@@ -8,10 +8,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ...registry import MODELS
+from ...signatures import shows_arguments
 from .vocabulary import PAD
 
 
 @MODELS.register_module()
+@shows_arguments()
 class TextPreprocessor(BaseDataPreprocessor):
     """Pads sentences at their end.
 

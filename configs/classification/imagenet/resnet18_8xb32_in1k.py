@@ -1,0 +1,2 @@
+_base_ = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
+custom_imports = dict(imports=['mmcgc'], allow_failed_imports=False)
