@@ -25,6 +25,7 @@ from .each_sample_once import EachSampleOnceHook
 from .gate_report import report_gates
 from .loss_guard import LossGuardHook
 from .position_seed import PositionSeedHook
+from .resumed_state import ResumedAverageHook, ResumedStateHook
 from .safe_checkpoint import latest_checkpoint
 from .stop import clean_stop
 from .vocabulary_match import VocabularyMatchHook
@@ -68,7 +69,7 @@ def train(
 
     Raises:
         FileNotFoundError: The config or a checkpoint is missing.
-        ValueError: An option does not go with the config, or a checkpoint does not fit the model.
+        ValueError: An option does not go with the config, or a checkpoint does not fit the model or the training.
         FloatingPointError: The loss is not finite; names the layer.
         OSError: The disk is full; names the last good checkpoint.
         SystemExit: Stopped by Ctrl-C (130) or SIGTERM (143).
@@ -91,6 +92,8 @@ def train(
     _section(cfg, 'train_dataloader', 'training').persistent_workers = False  # see PositionSeedHook
     _write_checkpoints_safely(cfg)
     runner = build_runner(cfg, exact=cfg.get('resume', False))
+    runner.register_hook(ResumedAverageHook())
+    runner.register_hook(ResumedStateHook())
     runner.register_hook(SyncBuffersHook())  # else each rank validates with running statistics of its own
     runner.register_hook(LossGuardHook())
     runner.register_hook(PositionSeedHook())
