@@ -81,7 +81,8 @@ OPTIONS = {  # few samples, small networks, no download: options of the configs,
 FROM_CONFIGS = object()
 
 SHORT = {  # what is appended to a command; the first pattern counts, and a command without one fails
-    r'(train|test)\.(py|sh)|tools/compare|analyze_gates|plot_kernels_history|show_(gates|grad_cam)|demo_video': FROM_CONFIGS,
+    r'(train|test)\.(py|sh)|tools/compare|demo_video': FROM_CONFIGS,
+    r'analyze_gates|plot_kernels_history|show_(gates|grad_cam)': FROM_CONFIGS,
     'kill_and_resume': '--kills 2 --cfg-options model.backbone.depth=8',
     '-m pytest': '-n 0 --collect-only',  # the tests cannot run themselves
     'make_camera_motion': '--train-clips 8 --val-clips 8',

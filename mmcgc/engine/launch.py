@@ -173,14 +173,23 @@ def _write_metrics(metrics: dict, path: str) -> None:
 
 
 def load_config(path: str, work_dir: str | None, cfg_options: dict | None, launcher: str) -> Config:
-    """The config with its overrides, launcher and work_dir settled."""
+    """The config with its overrides, launcher and work_dir settled, whose pictures are read whole or named."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f'no config file {path!r} here ({os.getcwd()}); those of mmcgc lie under configs/')
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(cfg_options or {})
+    _read_whole_pictures(cfg._cfg_dict)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(path).stem)
     return cfg
+
+
+def _read_whole_pictures(node) -> None:
+    """Put mmcgc's LoadImageFromFile in the place of mmcv's, of which it is a subclass."""
+    if isinstance(node, dict) and node.get('type') in ('LoadImageFromFile', 'mmpretrain.LoadImageFromFile'):
+        node['type'] = 'mmcgc.LoadImageFromFile'
+    for item in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+        _read_whole_pictures(item)
 
 
 def set_dataloader_defaults(cfg: Config, no_pin_memory: bool = False, no_persistent_workers: bool = False) -> None:
