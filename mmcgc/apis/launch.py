@@ -24,6 +24,7 @@ from ..engine.each_sample_once import EachSampleOnceHook
 from ..engine.gate_report import report_gates
 from ..engine.loss_guard import LossGuardHook
 from ..engine.position_seed import PositionSeedHook
+from ..engine.resumed_state import ResumedAverageHook, ResumedStateHook
 from ..engine.vocabulary_match import VocabularyMatchHook
 from ..whole_file import check_outputs, whole_file
 from .distributed import prepare_cpu_distributed
@@ -68,7 +69,7 @@ def train(
 
     Raises:
         FileNotFoundError: The config or a checkpoint is missing.
-        ValueError: An option does not go with the config, or a checkpoint does not fit the model.
+        ValueError: An option does not go with the config, or a checkpoint does not fit the model or the training.
         FloatingPointError: The loss is not finite; names the layer.
         OSError: The disk is full; names the last good checkpoint.
         SystemExit: Stopped by Ctrl-C (130) or SIGTERM (143).
@@ -91,6 +92,8 @@ def train(
     _section(cfg, 'train_dataloader', 'training').persistent_workers = False  # see PositionSeedHook
     _write_checkpoints_safely(cfg)
     runner = build_runner(cfg, exact=cfg.get('resume', False))
+    runner.register_hook(ResumedAverageHook())
+    runner.register_hook(ResumedStateHook())
     runner.register_hook(SyncBuffersHook())  # else each rank validates with running statistics of its own
     runner.register_hook(LossGuardHook())
     runner.register_hook(PositionSeedHook())
@@ -170,14 +173,23 @@ def _write_metrics(metrics: dict, path: str) -> None:
 
 
 def load_config(path: str, work_dir: str | None, cfg_options: dict | None, launcher: str) -> Config:
-    """The config with its overrides, launcher and work_dir settled."""
+    """The config with its overrides, launcher and work_dir settled, whose pictures are read whole or named."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f'no config file {path!r} here ({os.getcwd()}); those of mmcgc lie under configs/')
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(cfg_options or {})
+    _read_whole_pictures(cfg._cfg_dict)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(path).stem)
     return cfg
+
+
+def _read_whole_pictures(node) -> None:
+    """Put mmcgc's LoadImageFromFile in the place of mmcv's, of which it is a subclass."""
+    if isinstance(node, dict) and node.get('type') in ('LoadImageFromFile', 'mmpretrain.LoadImageFromFile'):
+        node['type'] = 'mmcgc.LoadImageFromFile'
+    for item in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+        _read_whole_pictures(item)
 
 
 def set_dataloader_defaults(cfg: Config, no_pin_memory: bool = False, no_persistent_workers: bool = False) -> None:

@@ -9,6 +9,7 @@ __all__ = [
     'DecodeOnce',
     'Digits',
     'Imagenette',
+    'LoadImageFromFile',
     'MovingDigits',
     'ObjectNet',
     'ParallelText',
@@ -28,3 +29,6 @@ with optional(DATASETS, 'mmaction', 'MovingDigits', 'RawframeDataset', 'VideoDat
 
 with optional(TRANSFORMS, 'mmaction', 'DecodeOnce'):
     from .decode_once import DecodeOnce
+
+with optional(TRANSFORMS, 'mmcv', 'LoadImageFromFile'):
+    from .whole_image import LoadImageFromFile
