@@ -15,7 +15,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer, SparseAdam
 
-from .load_weights import check_finite
+from ..checkpoints.load import check_finite
 from .same_form import check_form
 
 _LARGEST_SEED = 2**32 - 1  # of NumPy

@@ -9,9 +9,9 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
+from mmcgc.apis import launch
 from mmcgc.command_line import plain_errors
 from mmcgc.datasets import LoadImageFromFile
-from mmcgc.engine import launch
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
 

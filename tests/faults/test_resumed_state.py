@@ -10,7 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from torch import nn
 
-from mmcgc.engine import launch
+from mmcgc.apis import launch
 from mmcgc.engine.resumed_state import ResumedStateHook, _check_optimisers, _check_schedules
 
 NAN = float('nan')
