@@ -30,6 +30,6 @@ def _forward(x: Any, weight: Any, *args: Any, out_shape: Any = None, **kwargs: A
 @register_flop_formula([torch.ops.mmcgc.tiled_conv_backward, torch.ops.mmcgc.triton_conv_backward])
 def _backward(grad: Any, x: Any, weight: Any, *args: Any, out_shape: Any = None) -> int:
     """A convolution for each gradient; the gated kernel anew, and its two gradients."""
-    *_, need_x, need_kernel = args
+    *_, need_x, need_weight_or_gate = args
     conv, product = multiply_adds(x, weight, grad)
-    return 2 * ((need_x + need_kernel) * conv + (1 + 2 * need_kernel) * product)
+    return 2 * ((need_x + need_weight_or_gate) * conv + (1 + 2 * need_weight_or_gate) * product)

@@ -1,8 +1,8 @@
 """What the operators of all backends share: the result's shape and layout, and how torch sees them.
 
 A backend's forward operator takes (x, weight, gate_in, gate_out, bias, stride, padding, dilation, ...) and its backward
-operator (grad, x, weight, gate_in, gate_out, the same settings, need_x, need_kernel); an empty tensor stands for a
-gradient that is not needed.
+operator (grad, x, weight, gate_in, gate_out, the same settings, need_x, need_weight_or_gate).  An empty tensor stands
+for a gradient that is not needed.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def register(
 
     @backward.register_fake
     def _(grad, x, weight, gate_in, gate_out, *settings):
-        *_, need_x, need_kernel = settings
-        wanted = (t if t is not None and need_kernel else x.new_empty(0) for t in (weight, gate_in, gate_out))
+        *_, need_x, need_weight_or_gate = settings
+        wanted = (t if t is not None and need_weight_or_gate else x.new_empty(0) for t in (weight, gate_in, gate_out))
         return torch.empty_like(x) if need_x else x.new_empty(0), *map(grad_like, wanted)
 
     def save(ctx, inputs, output):

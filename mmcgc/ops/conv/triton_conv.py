@@ -109,7 +109,7 @@ def triton_conv_backward(
     padding: Sequence[int],
     dilation: Sequence[int],
     need_x: bool,
-    need_kernel: bool,
+    need_weight_or_gate: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight, gate_in and gate_out; an empty tensor stands for one that is not needed."""
     axes = list(_axes(x, grad.shape, weight, stride, padding, dilation))
@@ -121,7 +121,7 @@ def triton_conv_backward(
         if need_x:
             out = torch.empty_like(x)
             grads[0] = _written(out, kernel.shape[1], lambda dst: _input_grad(grad, kernel, *factors, dst, axes))
-        if need_kernel:
+        if need_weight_or_gate:
             sums = _weight_grad(grad, source, kernel, *factors, axes)
             for index, (t, like) in enumerate(zip(sums, (weight, gate_in, gate_out), strict=True), 1):
                 if like is not None:

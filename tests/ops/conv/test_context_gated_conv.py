@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from mmcgc.ops import COMBINES, context_gated_conv, gate_values
-from mmcgc.ops.conv import tiled
+from mmcgc.ops.conv import tiles
 
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -92,7 +92,7 @@ def compare(shape, dtype, combine, last, tolerance=None, spread=1):
 @pytest.fixture(params=[False, True], ids=['few', 'many'])
 def many(request, monkeypatch):
     """Gates by a sigmoid each, as for few elements, or by exponentials of the terms, as for many."""
-    monkeypatch.setattr(tiled, '_FEW', 0 if request.param else 1 << 60)
+    monkeypatch.setattr(tiles, '_FEW', 0 if request.param else 1 << 60)
 
 
 @pytest.mark.parametrize('case', CASES, ids=name)
@@ -167,9 +167,9 @@ def test_result_keeps_the_layout(last):
 @pytest.mark.parametrize('shape', [SHAPES_2D[1], SHAPES_2D[3]], ids=str)
 def test_any_tile_gives_the_same(monkeypatch, shape, size, many):
     """Parts of one sample's kernel, one sample, several."""
-    monkeypatch.setattr(tiled, '_KERNEL_BYTES', size)
-    monkeypatch.setattr(tiled, '_ACTIVATION_BYTES', size)
-    monkeypatch.setattr(tiled, '_lay_out', tiled._lay_out.__wrapped__)
+    monkeypatch.setattr(tiles, '_KERNEL_BYTES', size)
+    monkeypatch.setattr(tiles, '_ACTIVATION_BYTES', size)
+    monkeypatch.setattr(tiles, 'lay_out', tiles.lay_out.__wrapped__)
     for dtype in (torch.float32, torch.float64):
         compare(shape, dtype, 'sum', False)
         compare(shape, dtype, 'product', True)

@@ -9,7 +9,7 @@ from helpers import assert_close
 from test_context_gated_conv import SHAPES_1D, SHAPES_2D, SHAPES_3D, run, tensors
 
 from mmcgc.ops import COMBINES, context_gated_conv
-from mmcgc.ops.conv import tiled
+from mmcgc.ops.conv import tiles
 
 KINDS = {
     '1d': (SHAPES_1D[3], 'sum'),
@@ -111,15 +111,15 @@ def test_a_call_within_a_call_on_the_same_thread(monkeypatch):
         with torch.no_grad():
             inner.append(run(shapes[1], leaves, 'tiled'))
 
-    def interrupted(walk, gate, t, out, times=tiled._Walk.times):
+    def interrupted(tiling, gate, t, out, apply=tiles.Tiles.apply):
         if not raised:
             raised.append(True)
             signal.raise_signal(signal.SIGUSR1)
-        return times(walk, gate, t, out)
+        return apply(tiling, gate, t, out)
 
     old = signal.signal(signal.SIGUSR1, handler)
     try:
-        monkeypatch.setattr(tiled._Walk, 'times', interrupted)
+        monkeypatch.setattr(tiles.Tiles, 'apply', interrupted)
         outer = run(shapes[0], tensors(shapes[0], torch.float32), 'tiled')
     finally:
         signal.signal(signal.SIGUSR1, old)
