@@ -55,7 +55,7 @@ def block(size: int) -> int:
 @torch.library.custom_op('mmcgc::context_pool', mutates_args=())
 def context_pool(x: Tensor, targets: Sequence[int]) -> Tensor:
     """(B, C, H, W) -> (B, h * w, C)."""
-    from . import triton_context_kernels as kernels
+    from . import triton_pool_kernels as kernels
 
     (b, c, height, width), (high, wide) = x.shape, targets
     pooled = torch.empty(b, high * wide, c, dtype=torch.float32, device=x.device)
@@ -70,7 +70,7 @@ def context_pool(x: Tensor, targets: Sequence[int]) -> Tensor:
 @torch.library.custom_op('mmcgc::context_pool_backward', mutates_args=())
 def context_pool_backward(grad: Tensor, x: Tensor, targets: Sequence[int]) -> Tensor:
     """The gradient of x, in its layout."""
-    from . import triton_context_kernels as kernels
+    from . import triton_pool_kernels as kernels
 
     (b, c, height, width), (high, wide) = x.shape, targets
     out = torch.empty_like(x)
