@@ -9,8 +9,7 @@ import copy
 import importlib.util
 import itertools
 import platform
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,14 +21,14 @@ from mmcgc.layers import gated_layers
 
 from ..network import build_network, input_shape
 from ..tables import markdown_table
-from .peak_memory import keep_memory, now, peak_bytes
+from .by_turns import first_tensor, measure
+from .peak_memory import keep_memory
 from .rivals import RIVALS, CondConv, rival_backends
 
 ARMS = ('plain', 'mmcgc', *RIVALS, 'condconv')
 PASSES = ('forward', 'step')
 TOLERANCE = 1e-4  # of the largest output, between the ways to run the same gated network in float32
 _VOCABULARY = 100
-_TURN = 0.01  # seconds that a turn on a GPU lasts, at least
 
 
 def benchmark(
@@ -122,7 +121,7 @@ def benchmark(
             if compiled:
                 variants = {arm: torch.compile(variant) for arm, variant in variants.items()}
             for which in passes:
-                measured = _measure(variants, inputs, which, repeats, bfloat16, graphed)
+                measured = measure(variants, inputs, which, repeats, bfloat16, graphed)
                 for arm, result in measured.items():
                     shape = 'x'.join(map(str, inputs[0].shape))
                     rows.append(
@@ -237,7 +236,7 @@ def _place(t: Tensor, device: str, channels_last: bool) -> Tensor:
 def _check_parity(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...]) -> None:
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         outputs = {
-            arm: _tensor(variant.eval()(*inputs))
+            arm: first_tensor(variant.eval()(*inputs))
             for arm, variant in variants.items()
             if arm not in ('plain', 'context', 'condconv')
         }
@@ -245,80 +244,6 @@ def _check_parity(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...]) ->
         error = float((a - b).abs().max() / a.abs().max())
         if not error < TOLERANCE:
             raise RuntimeError(f'{one} and {other} differ by {error:.1e} of the largest output')
-
-
-def _tensor(output) -> Tensor:
-    return output[0] if isinstance(output, (tuple, list)) else output
-
-
-def _measure(
-    variants: dict[str, nn.Module], inputs: tuple[Tensor, ...], which: str, repeats: int, bfloat16: bool, graphed: bool
-) -> dict[str, dict]:
-    device = inputs[0].device
-    eager = {arm: _run(variant, inputs, which, bfloat16) for arm, variant in variants.items()}
-    runs = {arm: _captured(run) for arm, run in eager.items()} if graphed else eager
-    calls = {arm: _calls(run, device) for arm, run in runs.items()}
-    seconds = {arm: [] for arm in runs}
-    for turn in range(repeats):
-        for arm in [*runs][turn % len(runs) :] + [*runs][: turn % len(runs)]:
-            start = now(device)
-            for _ in range(calls[arm]):
-                runs[arm]()
-            seconds[arm].append((now(device) - start) / calls[arm])
-    results = {}
-    for arm, run in eager.items():
-        ratios = [own / plain for own, plain in zip(seconds[arm], seconds['plain'], strict=True)]
-        low, *_, high = statistics.quantiles(ratios, n=5, method='inclusive') if repeats > 1 else ratios * 2
-        results[arm] = dict(
-            ms=round(statistics.median(seconds[arm]) * 1e3, 3),
-            ratio_p20=round(low, 3),
-            ratio=round(statistics.median(ratios), 3),
-            ratio_p80=round(high, 3),
-            peak_mib=round(peak_bytes(run, device) / 2**20, 1),
-        )
-    return results
-
-
-def _run(module: nn.Module, inputs: tuple[Tensor, ...], which: str, bfloat16: bool):
-    """A function without arguments that runs one pass."""
-    autocast = torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=bfloat16)
-    leaves = [t.detach().clone().requires_grad_(t.requires_grad) for t in inputs]
-
-    def forward() -> None:
-        module.eval()
-        with torch.inference_mode(), autocast:
-            module(*inputs)
-
-    def step() -> None:
-        module.train()
-        with autocast:
-            y = _tensor(module(*leaves))
-        y.float().square().mean().backward()
-        module.zero_grad(set_to_none=True)
-        for leaf in leaves:
-            leaf.grad = None
-
-    return forward if which == 'forward' else step
-
-
-def _calls(run: Callable[[], None], device: torch.device) -> int:
-    """How often a turn runs it: once on a CPU; on a GPU so often that waiting for it at the end does not count."""
-    run()
-    start = now(device)
-    run()
-    return 1 if device.type == 'cpu' else max(1, int(_TURN / (now(device) - start)))
-
-
-def _captured(run: Callable[[], None]) -> Callable[[], None]:
-    """The same pass as one CUDA graph."""
-    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            run()
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        run()
-    return graph.replay
 
 
 def _device_name(device: str) -> str:

@@ -1,0 +1,102 @@
+"""Timing variants of a network by turns in one process, so that what else the machine does meets all of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .peak_memory import now, peak_bytes
+
+_TURN = 0.01  # seconds that a turn on a GPU lasts, at least
+
+
+def first_tensor(output) -> Tensor:
+    """The output of a network, or the first of several."""
+    return output[0] if isinstance(output, (tuple, list)) else output
+
+
+def measure(
+    variants: dict[str, nn.Module], inputs: tuple[Tensor, ...], which: str, repeats: int, bfloat16: bool, graphed: bool
+) -> dict[str, dict]:
+    """Time variants of one network, which take turns.
+
+    Args:
+        variants: By name; ``plain`` is what the ratios are to.
+        inputs: Of each of them.
+        which: ``'forward'`` in eval mode, or ``'step'``: forward and backward in training mode.
+        repeats: Turns of each.
+        bfloat16: Whether autocast is on.
+        graphed: Whether each pass is captured as a CUDA graph first.
+
+    Returns:
+        For each variant the median time in ms, the 20th percentile, median and 80th percentile of its ratio to the
+        plain one within a turn, and its peak memory in MiB.
+    """
+    device = inputs[0].device
+    eager = {arm: _run(variant, inputs, which, bfloat16) for arm, variant in variants.items()}
+    runs = {arm: _captured(run) for arm, run in eager.items()} if graphed else eager
+    calls = {arm: _calls(run, device) for arm, run in runs.items()}
+    seconds = {arm: [] for arm in runs}
+    for turn in range(repeats):
+        for arm in [*runs][turn % len(runs) :] + [*runs][: turn % len(runs)]:
+            start = now(device)
+            for _ in range(calls[arm]):
+                runs[arm]()
+            seconds[arm].append((now(device) - start) / calls[arm])
+    results = {}
+    for arm, run in eager.items():
+        ratios = [own / plain for own, plain in zip(seconds[arm], seconds['plain'], strict=True)]
+        low, *_, high = statistics.quantiles(ratios, n=5, method='inclusive') if repeats > 1 else ratios * 2
+        results[arm] = dict(
+            ms=round(statistics.median(seconds[arm]) * 1e3, 3),
+            ratio_p20=round(low, 3),
+            ratio=round(statistics.median(ratios), 3),
+            ratio_p80=round(high, 3),
+            peak_mib=round(peak_bytes(run, device) / 2**20, 1),
+        )
+    return results
+
+
+def _run(module: nn.Module, inputs: tuple[Tensor, ...], which: str, bfloat16: bool):
+    """A function without arguments that runs one pass."""
+    autocast = torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=bfloat16)
+    leaves = [t.detach().clone().requires_grad_(t.requires_grad) for t in inputs]
+
+    def forward() -> None:
+        module.eval()
+        with torch.inference_mode(), autocast:
+            module(*inputs)
+
+    def step() -> None:
+        module.train()
+        with autocast:
+            y = first_tensor(module(*leaves))
+        y.float().square().mean().backward()
+        module.zero_grad(set_to_none=True)
+        for leaf in leaves:
+            leaf.grad = None
+
+    return forward if which == 'forward' else step
+
+
+def _calls(run: Callable[[], None], device: torch.device) -> int:
+    """How often a turn runs it: once on a CPU; on a GPU so often that waiting for it at the end does not count."""
+    run()
+    start = now(device)
+    run()
+    return 1 if device.type == 'cpu' else max(1, int(_TURN / (now(device) - start)))
+
+
+def _captured(run: Callable[[], None]) -> Callable[[], None]:
+    """The same pass as one CUDA graph."""
+    stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
