@@ -14,6 +14,7 @@ import mmcv
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT
 from mmengine import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleParamScheduler
@@ -23,8 +24,6 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from mmcgc import compat
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def python(code: str, *paths) -> subprocess.CompletedProcess:

@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from helpers import ROOT
 from mmcv.cnn import build_conv_layer
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -24,7 +25,6 @@ import mmcgc
 from mmcgc import CGConv2d
 from mmcgc.ops import context_gated_conv
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
 SHIPPED = ('configs', 'tools')
 IGNORED = shutil.ignore_patterns('__pycache__', '*.pyc')

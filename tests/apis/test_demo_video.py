@@ -1,12 +1,12 @@
 """The demo: what it prints of a file is what the test pipeline and the model say."""
 
 from copy import deepcopy
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import MODELS, init_default_scope
@@ -17,7 +17,7 @@ from mmcgc.datasets.clip_writer import write_clip
 from mmcgc.datasets.moving_digits import DIRECTIONS
 from mmcgc.datasets.played_frames import play
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+CONFIGS = ROOT / 'configs'
 CONFIG = CONFIGS / 'quickstart' / 'tsn-cgc-resnet10_1xb64-1x1x8-5e_moving-digits.py'
 TSN = CONFIG.with_name(CONFIG.name.replace('-cgc', ''))
 PIPELINE = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from helpers import assert_close
+from helpers import ROOT, assert_close
 from mmengine.config import Config
 from resnets import SMALL, build, image_model, logits, randomise, small_model, video_model
 from sklearn.datasets import load_sample_images
@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from mmcgc.checkpoints.convert import convert_checkpoint, convert_state, load_state
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGENET = ROOT / 'configs/classification/imagenet/cgc-resnet50_8xb32_in1k.py'
 
 

@@ -2,12 +2,12 @@
 
 from copy import deepcopy
 from functools import cache, partial
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, MODELS
@@ -17,7 +17,7 @@ from mmcgc.apis import launch
 from mmcgc.compat import widen_action_scores
 from mmcgc.engine import check_clips
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'action'
+CONFIGS = ROOT / 'configs' / 'action'
 LEAVES = {path.stem: Config.fromfile(path) for path in sorted(CONFIGS.rglob('*.py'))}
 R50, STHV1 = '_imagenet-pretrained-r50_8xb', 'e_sthv1-rgb'
 EXACT = {

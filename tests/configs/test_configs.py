@@ -4,12 +4,12 @@ import subprocess
 import sys
 import warnings
 from copy import deepcopy
-from pathlib import Path
 
 import mmcv
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
@@ -17,7 +17,7 @@ from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+CONFIGS = ROOT / 'configs'
 LEAVES = {path.stem: path for path in sorted(CONFIGS.rglob('*.py')) if '_base_' not in path.parts}
 LOADED = {name: Config.fromfile(path) for name, path in LEAVES.items()}
 IMAGE_LEAVES = [name for name, config in LOADED.items() if config.default_scope == 'mmpretrain']

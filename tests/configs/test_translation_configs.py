@@ -1,10 +1,10 @@
 """The shipped configs: the paper's parameters exactly, its schedule, and the quick start."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
@@ -14,7 +14,7 @@ from mmcgc.engine import InverseSqrtLR
 from mmcgc.layers import CGLightweightConv, DynamicConv, LightweightConv
 from mmcgc.registry import MODELS
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+CONFIGS = ROOT / 'configs'
 PARAMETERS = {
     'transformer': 39_469_056,
     'dynamicconv': 38_685_184,

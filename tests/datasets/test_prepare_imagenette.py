@@ -3,10 +3,10 @@
 import importlib.util
 import sys
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import ROOT
 from stand_ins import imagenette_files as files
 from stand_ins import picture, write_folder, write_tar
 
@@ -14,7 +14,6 @@ from mmcgc.datasets import Imagenette
 from mmcgc.datasets.imagenette import CLASSES
 from mmcgc.datasets.prepare_imagenette import prepare_imagenette
 
-ROOT = Path(__file__).resolve().parents[2]
 COUNTS = dict(train=2, val=1)
 
 

@@ -1,9 +1,8 @@
 """TSM's learning rates: where every parameter of every video config goes, gates included."""
 
-from pathlib import Path
-
 import pytest
 import torch
+from helpers import ROOT
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
@@ -11,7 +10,7 @@ from torch import nn
 
 from mmcgc import CGConv2d, ContextGate
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'action'
+CONFIGS = ROOT / 'configs' / 'action'
 LEAVES = {path.stem: path for path in sorted(CONFIGS.rglob('*sthv1*.py')) + sorted(CONFIGS.rglob('*kinetics*.py'))}
 # (times the learning rate, weight decay) as the TSM paper's code base has them, and mmaction2 after it
 FIRST_WEIGHT = WEIGHT = (1, True)

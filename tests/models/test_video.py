@@ -1,17 +1,15 @@
 """Gates in TSN and TSM: order in time, views, shift, and what mmaction2's options and weights do to them."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from helpers import assert_close
+from helpers import ROOT, assert_close
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
 from mmcgc import CGConv2d
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'action'
+CONFIGS = ROOT / 'configs' / 'action'
 GATED = dict(type='CGConv', num_segments=8)
 
 

@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT
 from mmengine.config import Config
 from torch import nn
 
@@ -13,7 +13,6 @@ from mmcgc import CGConv2d, ContextGate
 from mmcgc.analysis.counting.get_complexity import analyse, gate_multiply_adds
 from mmcgc.analysis.network import build_network, input_shape
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs'
 CLASSIFICATION = CONFIGS / 'classification'
 

@@ -4,15 +4,14 @@ import dataclasses
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
 from mmcgc.analysis.counting import paper_tables
 from mmcgc.analysis.counting.paper import TABLES, Row
 from mmcgc.analysis.counting.paper_tables import compare, config_root
 
-ROOT = Path(__file__).resolve().parents[2]
 CIFAR10 = 'classification/cifar10'
 
 # Parameters of each row, and by how many operations it exceeds its baseline by the paper's counter.

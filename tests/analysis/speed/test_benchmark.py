@@ -6,10 +6,10 @@ import importlib.util
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT
 from matplotlib.image import imread
 from torch import nn
 
@@ -22,7 +22,6 @@ from mmcgc.layers import CGConv2d
 from mmcgc.ops import context_gated_conv
 from mmcgc.ops.conv.functional import BACKENDS
 
-ROOT = Path(__file__).resolve().parents[2]
 DIGITS = str(ROOT / 'configs/quickstart/cgc-resnet20_1xb32-10e_digits.py')
 
 
