@@ -48,7 +48,7 @@ TESTS = ALL + [
     # Triton's interpreter runs the GPU kernels on the CPU; a CUDA build of torch brings the version that it needs.
     'triton>=3.2,<3.10; sys_platform == "linux" and platform_machine == "x86_64"',
 ]
-DEV = TESTS + ['build>=1', 'timm>=1']
+DEV = TESTS + ['build>=1', 'mypy>=1.15,<3', 'timm>=1']
 
 
 class BuildWithMim(build_py):
@@ -90,7 +90,7 @@ setup(
     ],
     python_requires='>=3.10,<3.14',
     packages=find_packages(include=['mmcgc', 'mmcgc.*']),
-    package_data={'mmcgc': ['weights/*']},
+    package_data={'mmcgc': ['py.typed', 'weights/*']},
     entry_points={'console_scripts': ['mmcgc = mmcgc.__main__:main']},
     install_requires=INSTALL,
     extras_require={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,6 +13,8 @@ from .models.translation import TranslationModel
 
 class _Recogniser(nn.Module):
     """Scores (N, classes) of clips as mmaction2 takes them, (N, T, C, H, W) or (N, 1, C, T, H, W)."""
+
+    model: Any
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

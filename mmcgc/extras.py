@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 from mmengine.registry import Registry
 
@@ -51,7 +52,7 @@ def optional(registry: Registry, package: str, *names: str) -> Iterator[None]:
         cause = error
         for name in names:
 
-            def missing(*args, _name=name, **kwargs):
+            def missing(*args: Any, _name: str = name, **kwargs: Any) -> None:
                 raise ImportError(f'{_name} needs {package} ({cause}): {_remedy(cause, package)}') from cause
 
             registry.register_module(name, module=missing)

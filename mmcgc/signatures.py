@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from inspect import Parameter
+from typing import Any, TypeVar
 
+Class = TypeVar('Class', bound=type)
 _COLLECTED = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
-def shows_arguments(*fixed: str) -> Callable[[type], type]:
+def shows_arguments(*fixed: str) -> Callable[[Class], Class]:
     """Decorator of a class whose constructor hands ``**kwargs`` on to that of a base.
 
     ``help`` and ``inspect.signature`` then name the arguments of the installed base in the place of ``**kwargs``, and
@@ -19,17 +21,18 @@ def shows_arguments(*fixed: str) -> Callable[[type], type]:
         fixed: arguments of the base that the class gives by itself, so that nobody else can.
     """
 
-    def decorate(cls: type) -> type:
+    def decorate(cls: Class) -> Class:
+        changed: Any = cls
         if '__init__' not in vars(cls):
-            cls.__init__ = _inherited(cls)
-        cls.__init__.__signature__ = _signature(cls, fixed)
+            changed.__init__ = _inherited(cls)
+        changed.__init__.__signature__ = _signature(cls, fixed)
         return cls
 
     return decorate
 
 
-def _inherited(cls: type) -> Callable:
-    def __init__(self, *args, **kwargs) -> None:
+def _inherited(cls: Any) -> Callable:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         super(cls, self).__init__(*args, **kwargs)
 
     __init__.__doc__ = cls.__init__.__doc__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch.fx
 from mmengine.registry import MODELS
@@ -18,8 +19,15 @@ from .gate import ContextGate
 from .gate_options import gate_options
 from .gated import Gated
 
+if TYPE_CHECKING:  # what GatedConv is mixed into
+    from torch.nn.modules.conv import _ConvNd
+else:
+    _ConvNd = object
 
-class GatedConv(Gated):
+PaddingMode = Literal['zeros', 'reflect', 'replicate', 'circular']
+
+
+class GatedConv(Gated, _ConvNd):
     """What the gated convolutions share; stands before an ``nn.ConvNd`` among the bases.
 
     ``_conv_forward`` is overridden rather than ``forward``, so that callers that change weight and bias on the fly
@@ -30,7 +38,7 @@ class GatedConv(Gated):
     is multiplied (``gain``), and read the input beforehand (``read``).
     """
 
-    gate_type = ContextGate
+    gate_type: type[nn.Module] = ContextGate
 
     def _add_gate(self, gate: dict | None, frames: int | None, backend: str | None) -> None:
         known = gate_options(self.gate_type)
@@ -42,7 +50,7 @@ class GatedConv(Gated):
         self.backend, self.gate, self.gate_frames = backend, None, frames
         if math.prod(self.kernel_size) == 1:
             return
-        clip = {} if frames is None else dict(num_frames=frames)
+        clip: dict[str, int] = {} if frames is None else dict(num_frames=frames)
         self.gate = self.gate_type(self.in_channels, self.out_channels, self.gated_kernel, **clip, **(gate or {}))
         stored = next(self.parameters())  # the weight itself may be computed at each call, and stale until then
         self.gate.to(stored.device, stored.dtype).train(self.training)
@@ -91,23 +99,34 @@ class GatedConv(Gated):
 
     def _gated(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, gate_in, gate_out = self._terms(x)
-        padding = self.padding
+        padding: str | int | tuple[int, ...] = self.padding
         if self.padding_mode != 'zeros':
             x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
         return self._convolve(x, weight, gate_in, gate_out, bias, self.stride, padding, self.dilation)
 
     def _terms(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """``x``, to be convolved, and the terms of its gate, (B, C, *K) and (B, O, *K)."""
-        x, context = self.gate.read(x) if self._reads else (x, None)
-        terms = self.gate(x) if context is None else self.gate(x, context)
+        gate: Any = self.gate
+        x, context = gate.read(x) if self._reads else (x, None)
+        terms = gate(x) if context is None else gate(x, context)
         if not isinstance(terms, (tuple, list)) or len(terms) != 2:
             raise TypeError(
-                f'{type(self.gate).__name__} must give two terms, (B, C, *K) and (B, O, *K) or None for one of them, '
+                f'{type(gate).__name__} must give two terms, (B, C, *K) and (B, O, *K) or None for one of them, '
                 f'got {type(terms).__name__}'
             )
         return x, *terms
 
-    def _convolve(self, x, weight, gate_in, gate_out, bias, stride, padding, dilation) -> Tensor:
+    def _convolve(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        gate_in: Tensor | None,
+        gate_out: Tensor | None,
+        bias: Tensor | None,
+        stride: int | tuple[int, ...],
+        padding: str | int | tuple[int, ...],
+        dilation: int | tuple[int, ...],
+    ) -> Tensor:
         weight = weight if self.gate_gain == 1 else weight * self.gate_gain
         return context_gated_conv(
             x, weight, gate_in, gate_out, bias, stride, padding, dilation, self.groups,
@@ -116,8 +135,9 @@ class GatedConv(Gated):
 
     def _empty(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """No sample, no statistics: the plain convolution's shape, and a zero gradient for the gate's parameters."""
+        gate: Any = self.gate
         y = super()._conv_forward(x, weight, bias)
-        return y + sum(p.sum() for p in self.gate.parameters()) * 0
+        return y + sum(p.sum() for p in gate.parameters()) * 0
 
 
 class CGConv1d(GatedConv, nn.Conv1d):
@@ -133,7 +153,7 @@ class CGConv1d(GatedConv, nn.Conv1d):
         dilation: _size_1_t = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = 'zeros',
+        padding_mode: PaddingMode = 'zeros',
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
         *,
@@ -178,7 +198,7 @@ class CGConv2d(GatedConv, nn.Conv2d):
         dilation: _size_2_t = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = 'zeros',
+        padding_mode: PaddingMode = 'zeros',
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
         *,
@@ -228,7 +248,7 @@ class CGConv3d(GatedConv, nn.Conv3d):
         dilation: _size_3_t = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = 'zeros',
+        padding_mode: PaddingMode = 'zeros',
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
         *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from mmengine.logging import print_log
 from torch import nn
@@ -13,15 +14,16 @@ from torch.nn.modules.conv import _ConvNd
 from .gated import gated_layers
 from .gated_classes import make_gated, undo, why_not
 
+Network = TypeVar('Network', bound=nn.Module)
 _FOLDING = ('switch_to_deploy', 'reparameterize', 'fuse', 'merge_kernel')
 
 
 def convert_to_cgc(
-    model: nn.Module,
+    model: Network,
     include: str | Callable[[str, nn.Module], bool] | None = None,
     gate: dict | None = None,
-    **options,
-) -> nn.Module:
+    **options: Any,
+) -> Network:
     """Gate, in place, the convolutions of a network that have more than one kernel element.
 
     The converted network computes exactly what it did, with ``init='preserve'``, the default here, and learns from
@@ -53,7 +55,8 @@ def convert_to_cgc(
             f'include={include!r} matches no convolution of {type(model).__name__} that can be gated; it has: '
             f'{names or "none with more than one kernel element"}'
         )
-    gate, done = {'init': 'preserve', **(gate or {})}, []
+    gate = {'init': 'preserve', **(gate or {})}
+    done: list[tuple[nn.Module, type, set[str]]] = []
     for name in chosen:
         conv = model.get_submodule(name)
         before = conv, type(conv), set(vars(conv))
@@ -115,7 +118,7 @@ def refuse_folding(model: nn.Module) -> None:
                 setattr(module, method, functools.partial(_refuse, f'{name}.{inside}'.lstrip('.'), method))
 
 
-def _refuse(layer: str, method: str, *args, **kwargs) -> None:
+def _refuse(layer: str, method: str, *args: Any, **kwargs: Any) -> None:
     raise ValueError(
         f'{method} folds kernels into one, but the kernel of {layer} is gated and differs from input to input; deploy '
         'the network as it is (mmcgc.export), or build it without that gate'

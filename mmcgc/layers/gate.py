@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +108,8 @@ class ContextGate(nn.Module):
         context = self.kernel_size if num_frames is None else (max(self.kernel_size), *self.kernel_size)
         self.pool_size = tuple(pool_scale * k for k in context)
         elements = math.prod(context)
-        self.latent = {'half': int(elements / 2 + 1), 'full': elements + 1}.get(latent, latent)
+        named = {'half': int(elements / 2 + 1), 'full': elements + 1}
+        self.latent = named[latent] if isinstance(latent, str) else latent
         self.channel_groups = self._check_groups(channel_groups)
 
         pooled = math.prod(self.pool_size)
@@ -185,8 +187,8 @@ class ContextGate(nn.Module):
 
     def _terms(self, context: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if context.is_cuda and self._fits_kernels(context):
-            terms = triton_context.run(context, *self._modules_in_order(), self.channel_groups)  # (N, n, C), (N, n, O)
-            return tuple(self._as_kernels(term.transpose(1, 2)) for term in terms)
+            both = triton_context.run(context, *self._modules_in_order(), self.channel_groups)  # (N, n, C), (N, n, O)
+            return self._as_kernels(both[0].transpose(1, 2)), self._as_kernels(both[1].transpose(1, 2))
         context = context.transpose(1, 2)
         weight = getattr(self.context_encoding, 'weight', None)
         if isinstance(weight, Tensor):  # a quantised or replaced layer takes its input as it is
@@ -267,7 +269,7 @@ class ContextGate(nn.Module):
             return False
         return triton_context.can_run(context, *self._modules_in_order(), self.channel_groups) is None
 
-    def _modules_in_order(self) -> tuple[tuple[nn.Module, ...], tuple[nn.Module, ...]]:
+    def _modules_in_order(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Linear layers and norms, as :func:`mmcgc.ops.triton_context.run` takes them."""
         linears = self.context_encoding, self.channel_interacting, self.decode_in, self.decode_out
         return linears, (self.context_norm, self.interact_norm, self.interacted_norm)
@@ -291,5 +293,5 @@ def _normalise(norm: nn.Module, rows: Tensor) -> Tensor:
     """ReLU of ``norm`` over (n, C)."""
     if not is_plain(norm, nn.BatchNorm1d) or norm.training or norm.running_mean is None:
         return torch.relu(norm(rows))
-    statistics = norm.running_mean, norm.running_var, norm.weight, norm.bias
-    return F.batch_norm(rows, *statistics, eps=norm.eps).relu_()
+    mean, variance = norm.running_mean, norm.running_var
+    return F.batch_norm(rows, mean, variance, norm.weight, norm.bias, eps=norm.eps).relu_()

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from torch import nn
 
+if TYPE_CHECKING:  # what the class is mixed into
+    from typing_extensions import Self
 
-class Gated:
+    _Layer = nn.Module
+else:
+    _Layer = object
+
+
+class Gated(_Layer):
     """A layer whose kernel is multiplied by its child ``gate``, or is plain where that is None.
 
     It stands before an ``nn.Module`` among the bases.
@@ -18,9 +28,12 @@ class Gated:
 
     gate: nn.Module | None
     gate_frames: int | None = None
-    gate_gain: float = 1
 
-    def apply(self, fn) -> nn.Module:
+    @property
+    def gate_gain(self) -> float:
+        return 1
+
+    def apply(self, fn: Callable[[nn.Module], Any]) -> Self:
         """As ``nn.Module.apply``; but initialisers that an OpenMMLab network applies to its layers pass the gate by.
 
         They go by the class of a layer (``Linear``, norms), or write into all layers below a name (``override``).  How

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from torch import nn
 
@@ -11,7 +12,7 @@ from ..registry import MODELS
 
 
 @MODELS.register_module(name='GatedNetwork')
-def gated_network(network: str, cgc: dict | None = None, **options) -> nn.Module:
+def gated_network(network: str, cgc: dict | None = None, **options: Any) -> nn.Module:
     """Build a network of any library and gate its convolutions, for networks that take no ``conv_cfg``.
 
     Over an inherited config, whose arguments of the network stay where they are::

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -20,7 +21,7 @@ def check_stages(stages: str | Sequence[str], known: Sequence[str]) -> tuple[str
 
 
 @MODELS.register_module(name='GatedStages')
-def gated_stages(network: str, stages: str | Sequence[str], **options) -> nn.Module:
+def gated_stages(network: str, stages: str | Sequence[str], **options: Any) -> nn.Module:
     """Build a network whose ``conv_cfg`` gates every convolution, and leave the gates of some stages only.
 
     Over a config whose backbone has ``conv_cfg=dict(type='CGConv')``, in any library (Table 2, last three rows)::

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import register_flop_formula
@@ -22,12 +23,12 @@ def multiply_adds(x: Sequence[int], weight: Sequence[int], y: Sequence[int]) -> 
 
 
 @register_flop_formula([torch.ops.mmcgc.tiled_conv, torch.ops.mmcgc.triton_conv])
-def _forward(x, weight, *args, out_shape=None, **kwargs) -> int:
+def _forward(x: Any, weight: Any, *args: Any, out_shape: Any = None, **kwargs: Any) -> int:
     return 2 * sum(multiply_adds(x, weight, out_shape))
 
 
 @register_flop_formula([torch.ops.mmcgc.tiled_conv_backward, torch.ops.mmcgc.triton_conv_backward])
-def _backward(grad, x, weight, *args, out_shape=None) -> int:
+def _backward(grad: Any, x: Any, weight: Any, *args: Any, out_shape: Any = None) -> int:
     """A convolution for each gradient; the gated kernel anew, and its two gradients."""
     *_, need_x, need_kernel = args
     conv, product = multiply_adds(x, weight, grad)

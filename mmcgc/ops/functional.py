@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -73,7 +74,7 @@ def context_gated_conv(
     return _choose(backend, arguments).run(*arguments)
 
 
-def _choose(name: str | None, arguments: tuple):
+def _choose(name: str | None, arguments: tuple) -> ModuleType:
     if name is None and torch.onnx.is_in_onnx_export():
         return portable
     if name is None:
@@ -94,7 +95,13 @@ def _tuple(name: str, value: int | Sequence[int], nd: int) -> tuple[int, ...]:
     return values
 
 
-def _resolve_padding(x, kernel, stride, padding, dilation) -> tuple[Tensor, tuple[int, ...]]:
+def _resolve_padding(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: int | str | Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[Tensor, tuple[int, ...]]:
     if padding == 'valid':
         return x, (0,) * len(kernel)
     if padding != 'same':
@@ -110,7 +117,7 @@ def _resolve_padding(x, kernel, stride, padding, dilation) -> tuple[Tensor, tupl
     return x, tuple(t // 2 for t in total)
 
 
-def _check_shapes(x, weight, gate_in, gate_out, groups) -> None:
+def _check_shapes(x: Tensor, weight: Tensor, gate_in: Tensor | None, gate_out: Tensor | None, groups: int) -> None:
     (b, c), (o, i), kernel = x.shape[:2], weight.shape[:2], tuple(weight.shape[2:])
     if i * groups != c or o % groups:
         raise ValueError(
@@ -124,7 +131,7 @@ def _check_shapes(x, weight, gate_in, gate_out, groups) -> None:
             raise ValueError(f'{name} must be {(b, channels, *kernel)}, got {tuple(gate.shape)}')
 
 
-def _check_size(x, weight, padding, dilation) -> None:
+def _check_size(x: Tensor, weight: Tensor, padding: Sequence[int], dilation: Sequence[int]) -> None:
     kernel = weight.shape[2:]
     for size, k, p, d in zip(x.shape[2:], kernel, padding, dilation, strict=True):
         if size + 2 * p < d * (k - 1) + 1:

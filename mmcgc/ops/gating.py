@@ -32,7 +32,8 @@ def gate_values(
     if gate_out is not None:
         b = gate_out.unsqueeze(2)  # (B, O, 1, *K)
     if a is None or b is None:
-        return torch.sigmoid(b if a is None else a)
+        (alone,) = (term for term in (a, b) if term is not None)
+        return torch.sigmoid(alone)
     if combine == 'sum':
         return torch.sigmoid(a + b)
     if combine == 'product':

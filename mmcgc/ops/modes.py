@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeGuard, TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules.module import _has_any_global_hook
 
-_CALL, _FORWARDS = nn.Module.__call__, {kind: kind.forward for kind in (nn.Linear, nn.BatchNorm1d)}
+Layer = TypeVar('Layer', bound=nn.Module)
+_CALL = nn.Module.__call__
+_FORWARDS: dict[type[nn.Module], Callable] = {nn.Linear: nn.Linear.forward, nn.BatchNorm1d: nn.BatchNorm1d.forward}
 
 
 def traced() -> bool:
@@ -35,7 +40,7 @@ def is_watched(module: nn.Module) -> bool:
     return bool(hooks or _has_any_global_hook())
 
 
-def is_plain(layer: nn.Module, usual: type[nn.Module]) -> bool:
+def is_plain(layer: nn.Module, usual: type[Layer]) -> TypeGuard[Layer]:
     """Whether a layer may be computed from its parameters, because calling it gives what ``usual`` computes from them.
 
     Not where it or its ``forward`` is another, a hook waits in it, or its parameters are computed, quantised or tensors
