@@ -12,7 +12,7 @@ from helpers import ROOT
 GUIDE = (ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8')
 # A module imports from its own room and from rooms of earlier lines.
 FLOORS = (
-    {'version', 'extras', 'after_import', 'zoo', 'signatures'},
+    {'version', 'extras', 'after_import', 'zoo', 'signatures', 'progress'},
     {'plain_text', 'command_line', 'checkpoint_contents', 'whole_file'},
     {'checkpoint_guard', 'registry', 'library_names'},
     {'compat', 'utils', 'ops'},

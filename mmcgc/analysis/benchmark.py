@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from mmcgc.layers import gated_layers
 
+from ..progress import tracked
 from .network import build_network, input_shape
 from .peak_memory import keep_memory, now, peak_bytes
 from .rivals import RIVALS, CondConv, rival_backends
@@ -259,7 +260,7 @@ def _measure(
     runs = {arm: _captured(run) for arm, run in eager.items()} if graphed else eager
     calls = {arm: _calls(run, device) for arm, run in runs.items()}
     seconds = {arm: [] for arm in runs}
-    for turn in range(repeats):
+    for turn in tracked(range(repeats)):
         for arm in [*runs][turn % len(runs) :] + [*runs][: turn % len(runs)]:
             start = now(device)
             for _ in range(calls[arm]):
