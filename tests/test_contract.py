@@ -8,12 +8,14 @@ import pytest
 import torch
 from helpers import RESNET50, assert_close
 from mmcv.cnn import ConvModule, build_conv_layer, fuse_conv_bn
+from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage, convert_sync_batchnorm, revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner.amp import autocast
 from torch import nn
 
 from mmcgc import CGConv1d, CGConv2d, CGConv3d
+from mmcgc.layers import gated_layers
 
 NAMES = {'CGConv': CGConv2d, 'CGConv1d': CGConv1d, 'CGConv2d': CGConv2d, 'CGConv3d': CGConv3d}
 CONV_CFG = dict(type='CGConv')
@@ -109,6 +111,19 @@ def test_norm_eval_freezes_the_gate_too():
     before = copy.deepcopy({k: v for k, v in net.state_dict().items() if 'running' in k and 'gate' in k})
     net(torch.randn(2, 3, 32, 32))
     assert before and all(torch.equal(v, net.state_dict()[k]) for k, v in before.items())
+
+
+def test_conv_cfg_of_none_in_a_base_has_to_be_deleted(tmp_path):
+    """The error and the remedy of docs/troubleshooting.md."""
+    (tmp_path / 'base.py').write_text("model = dict(type='ResNet', depth=18, conv_cfg=None)")
+    child = tmp_path / 'child.py'
+    child.write_text("_base_ = 'base.py'\nmodel = dict(conv_cfg=dict(type='CGConv'))")
+    with pytest.raises(TypeError, match="because conv_cfg is a dict in the child config .*'NoneType'"):
+        Config.fromfile(child)
+    child.write_text("_base_ = 'base.py'\nmodel = dict(conv_cfg=dict(_delete_=True, type='CGConv'))")
+    with MODELS.switch_scope_and_registry('mmpretrain') as registry:
+        network = registry.build(Config.fromfile(child).model)
+    assert len(gated_layers(network)) == 17
 
 
 def test_ema_deep_copy_and_state_dict_round_trip():

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, onnx_runtime
 from mmengine.config import Config
-from mmengine.registry import HOOKS, MODELS
+from mmengine.registry import HOOKS, MODELS, VISBACKENDS
 
 from mmcgc.apis.launch import load_config
 
@@ -153,6 +153,9 @@ def test_configs_build(page, tmp_path):
             hooks = [*config.get('custom_hooks', []), config.get('default_hooks', {}).get('checkpoint')]
             with HOOKS.switch_scope_and_registry(config.default_scope) as hook_registry:
                 assert all(hook_registry.build(hook) for hook in hooks if hook)
+            with VISBACKENDS.switch_scope_and_registry(config.default_scope) as backend_registry:
+                for backend in config.get('visualizer', {}).get('vis_backends', []):
+                    assert backend_registry.build(dict(backend, save_dir=str(tmp_path)))
         gated = [name for name, module in model.named_modules() if type(module).__name__ == 'ContextGate']
         assert gated or 'conv_cfg' not in block
 

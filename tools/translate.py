@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from mmcgc.apis.translate import Translator
 from mmcgc.command_line import plain_errors
 from mmcgc.plain_text import decode_lines
+from mmcgc.progress import tracked
 from mmcgc.whole_file import whole_file
 
 
@@ -35,11 +36,16 @@ def main() -> None:
         if value is not None
     }
     sys.stdout.reconfigure(encoding='utf-8', errors='replace', newline='\n')
+    count = 0
     with plain_errors(), ExitStack() as files:
         if args.text is not None:
             source = decode_lines([args.text.encode(errors='surrogateescape')], '--text')
         elif args.input is not None:
-            source = decode_lines(files.enter_context(open(args.input, 'rb')), args.input)
+            text = files.enter_context(open(args.input, 'rb'))
+            if text.seekable():
+                count = sum(1 for _ in text)
+                text.seek(0)
+            source = decode_lines(text, args.input)
         else:
             source = decode_lines(sys.stdin.buffer, 'standard input')
         out = sys.stdout
@@ -50,7 +56,8 @@ def main() -> None:
         translator = Translator(
             args.config, args.checkpoint, args.device, args.max_length, args.max_tokens, args.buffer, search
         )
-        for line in translator.translate(source):
+        translated = translator.translate(source)
+        for line in tracked(translated, count) if args.output else translated:
             print(line, file=out, flush=True)
     print(translator.report(), file=sys.stderr)
 

@@ -10,6 +10,7 @@ import torch
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from ..progress import tracked
 from ..whole_file import check_outputs, whole_file
 from .latest import latest_checkpoint
 from .load import check_finite
@@ -33,7 +34,7 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
         raise ValueError('no checkpoints to average')
     check_outputs([out], paths)
     total: dict[str, torch.Tensor] = {}
-    for path in paths:
+    for path in tracked(paths):
         checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
         weights = checkpoint.get('state_dict', checkpoint)
         check_finite(weights, str(path))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.utils import track_iter_progress
 from PIL import Image, ImageOps
 
+from ..progress import tracked
 from ..whole_file import check_outputs, whole_file, write_whole_files
 from .clip_writer import write_clip
 
@@ -76,7 +76,7 @@ def make_camera_motion(
 
     skipped = {}
     jobs = [(split, i) for split, count in zip(SPLITS, (train_clips, val_clips), strict=True) for i in range(count)]
-    for split, i in track_iter_progress(jobs):
+    for split, i in tracked(jobs):
         path = out / split / f'{i:05d}.mp4'
         if not path.exists():
             random = np.random.default_rng([seed, SPLITS.index(split), i])

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from mmengine.utils import track_iter_progress
 from PIL import Image
 
 from ..extras import import_extra
+from ..progress import tracked
 from ..whole_file import write_whole_files
 from .cifar_batches import dump_batch, dump_official, load_batch
 
@@ -69,7 +69,7 @@ def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
             f'{CIFAR10.tgz_md5}. Download {CIFAR10.url} again'
         )
     with tarfile.open(path) as archive:
-        for name in track_iter_progress([*BATCH_NAMES, META_NAME]):
+        for name in tracked([*BATCH_NAMES, META_NAME]):
             yield name, archive.extractfile(f'{CIFAR10.base_folder}/{name}').read()
 
 
@@ -108,7 +108,7 @@ def _from_pack(pieces: dict[str, tuple[str, bytes]]) -> Iterator[tuple[str, byte
     train_labels = _labels(*pieces['train_labels.npy'], count=len(TRAIN_NAMES) * PER_BATCH)
     test_labels = _labels(*pieces['test_labels.npy'], count=PER_BATCH)
     stacks_a_batch = PER_BATCH // PER_STACK
-    for index, name in enumerate(track_iter_progress(BATCH_NAMES)):
+    for index, name in enumerate(tracked(BATCH_NAMES)):
         if name in TRAIN_NAMES:
             split, first, labels = 'train', index * stacks_a_batch, train_labels[index * PER_BATCH :][:PER_BATCH]
             title = f'training batch {index + 1} of {len(TRAIN_NAMES)}'

@@ -1,6 +1,7 @@
 """Makes the folder of Imagenette that the configs read, from the public archive or from folders of the same form."""
 
 import io
+import itertools
 import re
 import tarfile
 import zlib
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from ..progress import tracked
 from ..whole_file import check_outputs, whole_folder
 from .imagenette import CLASSES, EXTENSIONS
 
@@ -38,16 +40,16 @@ def prepare_imagenette(sources: Iterable[str | Path], out: str | Path, partial: 
     check_outputs([root / split for split in COUNTS], sources)
     with whole_folder(root / 'train') as train, whole_folder(root / 'val') as val:
         folders = dict(train=train, val=val)
-        for source in sources:
-            for origin, parts, content in _files(source):
-                split, name, file = _place(origin, parts)
-                _check_image(origin, content)
-                path = folders[split] / name / file
-                if path.exists():
-                    raise ValueError(f'{origin} is the second {split}/{name}/{file}: give each image once')
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-                seen[split, name] += 1
+        images = itertools.chain.from_iterable(map(_files, sources))
+        for origin, parts, content in tracked(images, sum(COUNTS.values())):
+            split, name, file = _place(origin, parts)
+            _check_image(origin, content)
+            path = folders[split] / name / file
+            if path.exists():
+                raise ValueError(f'{origin} is the second {split}/{name}/{file}: give each image once')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            seen[split, name] += 1
         counts = _check_counts(seen, partial)
     return counts
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from mmengine.utils import track_iter_progress
 
+from ..progress import tracked
 from ..whole_file import check_outputs, whole_file, write_whole_files
 from .containers import check_complete
 from .pictures import check_picture
@@ -185,7 +185,7 @@ def _check_all(ids: list[str], source: Path, kind: str, memory: Path) -> tuple[d
     with memory.open('w', buffering=1) as file, ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # a line at a time
         file.write(f'{_CHECKED} {source.resolve()}\n' + ''.join(_memo(i, clip) for i, clip in found.items()))
         checks = pool.map(lambda i: _try(_CHECKS[kind], source, i), left)
-        for i, (clip, reason) in zip(left, track_iter_progress((checks, len(left))), strict=True):
+        for i, (clip, reason) in zip(left, tracked(checks, len(left)), strict=True):
             if clip is None:
                 broken[i] = reason
             else:

@@ -92,10 +92,14 @@ def conversion_plan(
 
 
 def describe_gates(model: nn.Module, plan: dict[str, str | None] | None = None) -> str:
-    """How many of a network's convolutions with more than one kernel element are gated, and which are not."""
+    """How many of a network's convolutions with more than one kernel element are gated, which are not, and how many
+    gates learn, where some are frozen."""
     gated = gated_layers(model)
     convs = {n for n, m in model.named_modules() if isinstance(m, _ConvNd) and any(k > 1 for k in m.kernel_size)}
     text = f'{len(convs & set(gated))} of {len(convs)} convolutions with more than one kernel element are gated'
+    learning = [name for name, layer in gated.items() if any(p.requires_grad for p in layer.gate.parameters())]
+    if len(learning) < len(gated):
+        text += f'; {len(learning)} of {len(gated)} gates learn, the others are frozen'
     left = [name for name in convs if name not in gated]
     if not left:
         return text

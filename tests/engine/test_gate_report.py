@@ -9,6 +9,11 @@ from mmcgc.engine.gate_report import report_gates
 GATES = dict(type='CGConv')
 CASES = {
     'all': (dict(type='mmpretrain.ResNet', depth=18, conv_cfg=GATES), '17 of 17 convolutions'),
+    'frozen': (
+        dict(type='mmpretrain.ResNet', depth=50, conv_cfg=GATES, frozen_stages=1),
+        '17 of 17 convolutions with more than one kernel element are gated; '
+        '13 of 17 gates learn, the others are frozen',
+    ),
     'a-part': (dict(type='mmpretrain.MobileViT', arch='xx_small', conv_cfg=GATES), ' of 14 convolutions'),
     'none': (dict(type='mmpretrain.RepLKNet', arch='31B', conv_cfg=GATES), 'the config asks for CGConv, but no conv'),
     'plain': (dict(type='mmpretrain.ResNet', depth=18), None),

@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 import mmcgc
 
+from ...progress import tracked
 from ..network import build_network, input_shape
 from ..tables import markdown_table
 from .paper import TABLES, Row
@@ -51,7 +52,7 @@ def compare(number: int, root: Path) -> tuple[str, bool]:
     header += [name for score in table.scores for name in (f'{score}, paper', 'ours')]
     measure, scores = cache(partial(_measure, with_flops=costs, model=table.model)), _own_scores(root)
     lines, agrees = [], True
-    for row in table.rows:
+    for row in tracked(table.rows):
         cells, remarks, same = _compare(row, root, measure)
         own = scores.get(row.config, {})
         for name, printed in zip(table.scores, row.scores, strict=True):

@@ -14,6 +14,7 @@ from torch import Tensor
 from mmcgc.layers import GatedConv
 from mmcgc.ops import gate_values
 
+from ...progress import tracked
 from ..trained import Trained
 from .gated_layers import layer_weight, recorded_terms
 
@@ -88,7 +89,7 @@ def measure_class_kernels(
 def _write_terms(trained: Trained, loader, name: str, layer: GatedConv, file: BinaryIO) -> tuple[np.ndarray, tuple]:
     labels, shape = [], ()
     with recorded_terms({name: layer}) as terms:
-        for batch in loader:
+        for batch in tracked(loader):
             inputs = trained.model.data_preprocessor(batch, False)
             trained.model(**inputs)
             labels += [int(sample.gt_label.item()) for sample in inputs['data_samples']]
@@ -149,7 +150,7 @@ def class_kernels(
     centres = np.empty((len(found), terms.shape[1], *weight.shape), np.float32)
     for block in _blocks(layer, weight, 8 * len(found) * terms.shape[1], budget):
         means = []
-        for images in members:
+        for images in tracked(members):
             chunks = [images[i : i + IMAGES_AT_ONCE] for i in range(0, len(images), IMAGES_AT_ONCE)]
             total = sum(_kernels(terms[chunk], layer, weight, block).sum(0).cpu().double() for chunk in chunks)
             means.append(total / len(images))  # (R, o, C / groups, *K)

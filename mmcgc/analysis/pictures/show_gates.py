@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from mmcgc.layers import GatedConv
 
+from ...progress import tracked
 from ..trained import Trained, load_trained
 from .figures import DIVERGING, SEQUENTIAL, check_picture, save, tiles
 from .gated_layers import layer_gates, pick_layers, recorded_terms
@@ -53,7 +54,7 @@ def show_gates(
     trained = load_trained(config, checkpoint, device, cfg_options)
     picked = pick_layers(trained.model, layers)
     inputs = read_samples(trained, paths) if paths else dataset_samples(trained, samples)
-    rows = [row for sample in inputs for row in _rows(trained, sample, picked)]
+    rows = [row for sample in tracked(inputs) for row in _rows(trained, sample, picked)]
     save(_draw(rows, picked, channels), out)
     changes = ', '.join(f'{name} {_change(rows, name):.3g}' for name in picked)
     what = 'frame' if trained.is_video else 'picture'

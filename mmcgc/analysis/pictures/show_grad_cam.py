@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mmengine.config import ConfigDict
 
+from ...progress import tracked
 from ..trained import Trained, load_trained
 from .figures import SEQUENTIAL, check_picture, save
 from .grad_cam import Look, look, pick_convolution
@@ -56,7 +57,7 @@ def show_grad_cam(
         name, module = pick_convolution(trained.model, layer)
         shown = read_samples(trained, paths) if paths else dataset_samples(trained, samples)
         goal = None if target is None else trained.label(target)
-        columns.append((trained, name, shown, [look(trained, sample, module, goal) for sample in shown]))
+        columns.append((trained, name, shown, [look(trained, sample, module, goal) for sample in tracked(shown)]))
     if len({trained.is_video for trained, *_ in columns}) > 1:
         raise ValueError('networks of pictures and of video cannot share a sheet')
     draw = _draw_clips if columns[0][0].is_video else _draw_pictures

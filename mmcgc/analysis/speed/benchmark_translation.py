@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...datasets.translation import TokenBatchSampler
 from ...models.translation import EOS, PAD
+from ...progress import tracked
 from ...registry import DATASETS, MODELS
 from ..tables import markdown_table
 from .peak_memory import now
@@ -81,7 +82,8 @@ def benchmark(
     if min(sentences, max_tokens, repeats) < 1:
         raise ValueError(f'sentences={sentences}, max_tokens={max_tokens} and repeats={repeats} must be positive')
     rows = []
-    for config, checkpoint in zip(configs, checkpoints or [None] * len(configs), strict=True):
+    models = list(zip(configs, checkpoints or [None] * len(configs), strict=True))
+    for config, checkpoint in tracked(models):
         with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as process:
             rows.append(
                 process.submit(

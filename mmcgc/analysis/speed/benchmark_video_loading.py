@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import tempfile
@@ -15,6 +16,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from ...datasets import RawframeDataset, VideoDataset
+from ...progress import tracked
 from ..tables import markdown_table
 
 SUFFIXES = ('.avi', '.mkv', '.mp4', '.webm')
@@ -57,21 +59,21 @@ def benchmark(
     init_default_scope('mmaction')
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, dataset in _datasets(paths[:clips], Path(folder), frames, clips, crop).items():
-            for count in workers:
-                speeds = sorted(_speeds(dataset, count, repeats))
-                p20, *_, p80 = statistics.quantiles(speeds, n=5, method='inclusive')
-                rows.append(
-                    dict(
-                        source=name,
-                        videos=min(len(paths), clips),
-                        frames=frames,
-                        workers=count,
-                        p20=p20,
-                        p50=statistics.median(speeds),
-                        p80=p80,
-                    )
+        sources = _datasets(paths[:clips], Path(folder), frames, clips, crop)
+        for name, count in tracked(list(itertools.product(sources, workers))):
+            speeds = sorted(_speeds(sources[name], count, repeats))
+            p20, *_, p80 = statistics.quantiles(speeds, n=5, method='inclusive')
+            rows.append(
+                dict(
+                    source=name,
+                    videos=min(len(paths), clips),
+                    frames=frames,
+                    workers=count,
+                    p20=p20,
+                    p50=statistics.median(speeds),
+                    p80=p80,
                 )
+            )
     return rows
 
 

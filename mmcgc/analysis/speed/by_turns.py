@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ...progress import tracked
 from .peak_memory import now, peak_bytes
 
 _TURN = 0.01  # seconds that a turn on a GPU lasts, at least
@@ -40,7 +41,7 @@ def measure(
     runs = {arm: _captured(run) for arm, run in eager.items()} if graphed else eager
     calls = {arm: _calls(run, device) for arm, run in runs.items()}
     seconds = {arm: [] for arm in runs}
-    for turn in range(repeats):
+    for turn in tracked(range(repeats)):
         for arm in [*runs][turn % len(runs) :] + [*runs][: turn % len(runs)]:
             start = now(device)
             for _ in range(calls[arm]):

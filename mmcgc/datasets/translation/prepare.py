@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 
 from ...extras import import_extra
 from ...models.translation.vocabulary import count_tokens
+from ...progress import tracked
 from ...whole_file import check_outputs, write_whole_files
 from .forms import check_form
 from .moses import detokenise, tokenise
@@ -115,7 +116,7 @@ def prepare_corpus(
     bpe = load_bpe(contents[CODES], str(codes or f'{files.folder}/code'))
     for side, language in enumerate(languages):
         for name in ('train', 'valid', 'test'):
-            lines = [' '.join(bpe.segment_tokens(pair[side].split())) for pair in words[name]]
+            lines = [' '.join(bpe.segment_tokens(pair[side].split())) for pair in tracked(words[name])]
             contents[f'{name}.{language}'] = _join(lines)
             if name == 'train':
                 contents[f'vocab.{language}'] = count_tokens(line.split() for line in lines)
@@ -143,10 +144,31 @@ def prepare_corpus(
 
 def learn_merges(pairs: list[tuple[str, str]], merges: int) -> str:
     """The file of ``merges`` byte-pair merges for both sides together."""
-    text, codes = io.StringIO(_join([pair[side] for side in (0, 1) for pair in pairs])), io.StringIO()
-    with contextlib.redirect_stderr(io.StringIO()):  # it draws a progress bar
+    text = io.StringIO(_join([pair[side] for side in (0, 1) for pair in pairs]))
+    codes = _Merges(merges)
+    with contextlib.redirect_stderr(io.StringIO()):  # it draws a bar of its own
         import_extra('subword_nmt.learn_bpe').learn_bpe(text, codes, merges)
-    return codes.getvalue()
+    return codes.whole()
+
+
+class _Merges(io.StringIO):
+    """The file that merges are written to, one a call after that of the first line; each moves the bar on."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.bar = tracked(range(count))
+        next(self.bar)  # here, where standard error is still that of the user
+
+    def write(self, text: str) -> int:
+        if self.tell():
+            next(self.bar, None)
+        return super().write(text)
+
+    def whole(self) -> str:
+        """All that was written; the bar ends, even where there were fewer merges to learn."""
+        for _ in self.bar:
+            pass
+        return self.getvalue()
 
 
 def _join(lines: list[str]) -> str:
@@ -186,7 +208,8 @@ def _segments(files: TextFiles, name: str) -> list[str]:
 def _tokenise(pairs: list[tuple[str, str]], languages: tuple[str, str], name: str) -> list[tuple[str, str]]:
     print_log(f'{name}: tokenising {len(pairs)} pairs')
     return [
-        tuple(tokenise(text, language, True) for text, language in zip(pair, languages, strict=True)) for pair in pairs
+        tuple(tokenise(text, language, True) for text, language in zip(pair, languages, strict=True))
+        for pair in tracked(pairs)
     ]
 
 
