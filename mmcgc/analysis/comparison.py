@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ..engine.initial_weights import write_initial_weights
 from ..engine.launch import load_config
 from ..engine.run_queue import Training, run_queue
-from ..whole_file import whole_file
+from ..whole_file import check_outputs, whole_file
 from .compare_curves import compare_curves
 from .comparison_table import Arm, write_tables
 
@@ -55,13 +55,14 @@ def compare(
     Raises:
         FileNotFoundError: A config is missing, or with ``draw_only`` none of its runs is finished.
         ValueError: Two configs have one name, or runs of ``work_dir`` were made with a config that has changed.
-        RuntimeError: A training failed.
+        ChildProcessError: A training failed.
     """
     folder = Path(work_dir)
     paths = {Path(path).stem: path for path in configs}
     if len(paths) < len(configs) or len(set(seeds)) < len(seeds):
         raise ValueError(f'configs and seeds must each be given once, got {", ".join(configs)} and seeds {list(seeds)}')
     loaded = {name: load_config(path, None, cfg_options, 'none') for name, path in paths.items()}
+    check_outputs([folder / name for name in ('settings.json', *paths)], configs)
     _keep_settings(folder / 'settings.json', loaded)
     runs = {(name, seed): folder / name / f'seed-{seed}' for seed in seeds for name in paths}
     overrides = [f'{key}={value}' for key, value in (cfg_options or {}).items()]
