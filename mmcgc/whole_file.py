@@ -107,15 +107,20 @@ def whole_folder(path: str | Path, keep: bool = False) -> Iterator[Path]:
 
 def check_outputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
     """Refuse to write what is read, under whatever name: the same file, a file in a folder that is read, or a folder
-    with a file in it that is read.
+    with a file in it that is read.  Refuse a place where nothing can be written, too, before the work is done.
 
     Raises:
-        ValueError: Names both.
+        ValueError: Names both, or what is no folder.
     """
     inputs = [str(path) for path in inputs]
     for output in map(str, outputs):
+        ours = Path(os.path.realpath(output))
+        folder = ours if ours.is_dir() else next(path for path in ours.parents if path.exists())
+        is_device = ours.exists() and not ours.is_dir() and not ours.is_file()
+        if not is_device and not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise ValueError(f'cannot write {output}: {folder} is no folder that can be written to; give another place')
         for read in inputs:
-            ours, theirs = Path(os.path.realpath(output)), Path(os.path.realpath(read))
+            theirs = Path(os.path.realpath(read))
             linked = ours.is_file() and theirs.is_file() and ours.samefile(theirs)
             if linked or ours == theirs or ours in theirs.parents or theirs in ours.parents:
                 how = 'is' if linked or ours == theirs else 'lies in' if theirs in ours.parents else 'holds'

@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from mmcgc.analysis.compare import compare
+from mmcgc.command_line import plain_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,10 +39,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     command = shlex.join(['python', 'tools/compare.py', *sys.argv[1:]])
-    try:
+    with plain_errors():
         print(compare(**vars(args), train_tool=str(Path(__file__).with_name('train.py')), command=command))
-    except (FileNotFoundError, RuntimeError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':

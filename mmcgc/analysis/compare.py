@@ -59,13 +59,14 @@ def compare(
         FileNotFoundError: A config is missing, or with ``draw_only`` none of its runs is finished.
         ValueError: Two configs have one name, runs of ``work_dir`` were made with a config that has changed, or a file
             of ``runs_from`` is none of a comparison, or is of another metric.
-        RuntimeError: A training failed.
+        ChildProcessError: A training failed.
     """
     folder = Path(work_dir)
     paths = {Path(path).stem: path for path in configs}
     if len(paths) < len(configs) or len(set(seeds)) < len(seeds):
         raise ValueError(f'configs and seeds must each be given once, got {", ".join(configs)} and seeds {list(seeds)}')
     loaded = {name: load_config(path, None, cfg_options, 'none') for name, path in paths.items()}
+    check_outputs([folder / name for name in ('settings.json', *paths)], configs)
     _keep_settings(folder / 'settings.json', loaded)
     check_outputs([folder / 'runs.csv'], runs_from)
     elsewhere = [row for row in read_runs(runs_from) if row['network'] in paths and row['seed'] in seeds]

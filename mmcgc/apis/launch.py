@@ -173,31 +173,32 @@ def _write_metrics(metrics: dict, path: str) -> None:
 
 
 def load_config(path: str, work_dir: str | None, cfg_options: dict | None, launcher: str) -> Config:
-    """The config with its overrides, launcher and work_dir settled, whose pictures are read whole or named."""
+    """The config with its overrides, launcher and work_dir settled."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f'no config file {path!r} here ({os.getcwd()}); those of mmcgc lie under configs/')
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(cfg_options or {})
-    _read_whole_pictures(cfg._cfg_dict)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(path).stem)
     return cfg
 
 
-def _read_whole_pictures(node) -> None:
-    """Put mmcgc's LoadImageFromFile in the place of mmcv's, of which it is a subclass."""
+def read_whole_pictures(node) -> None:
+    """Put mmcgc's LoadImageFromFile in the place of mmcv's, of which it is a subclass, in a part of a config."""
     if isinstance(node, dict) and node.get('type') in ('LoadImageFromFile', 'mmpretrain.LoadImageFromFile'):
         node['type'] = 'mmcgc.LoadImageFromFile'
     for item in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
-        _read_whole_pictures(item)
+        read_whole_pictures(item)
 
 
 def set_dataloader_defaults(cfg: Config, no_pin_memory: bool = False, no_persistent_workers: bool = False) -> None:
-    """What mmpretrain's own tools put into data loaders of its scope; for all, persistent workers need workers."""
+    """What mmpretrain's own tools put into data loaders of its scope; for all, persistent workers need workers, and
+    pictures are read whole or named."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if loader is None:
             continue
+        read_whole_pictures(loader)
         if cfg.get('default_scope') == 'mmpretrain':
             loader.setdefault('collate_fn', dict(type='default_collate'))
             loader.setdefault('pin_memory', torch.cuda.is_available())
@@ -218,6 +219,7 @@ def _write_checkpoints_safely(cfg: Config) -> None:
 
 def build_runner(cfg: Config, exact: bool) -> Runner:
     """The runner of a config, which will refuse a checkpoint that does not fit (see :class:`CheckpointMatchHook`)."""
+    check_outputs([cfg.work_dir], [])
     checkpoint = cfg.get('load_from')
     if checkpoint and ':' not in checkpoint and not os.path.isfile(os.path.expanduser(checkpoint)):
         raise FileNotFoundError(f'no checkpoint {checkpoint!r} here ({os.getcwd()})')

@@ -66,7 +66,7 @@ def run_queue(
 
     Raises:
         ValueError: ``jobs`` or ``minutes`` is not positive.
-        RuntimeError: Some of the trainings failed; names their logs.  The others are finished first.
+        ChildProcessError: Some of the trainings failed; names their logs.  The others are finished first.
     """
     if jobs < 1:
         raise ValueError(f'the number of jobs must be at least 1, got {jobs}')
@@ -106,7 +106,7 @@ def run_queue(
         signal.signal(signal.SIGTERM, before)
     if failed:
         ends = '; '.join(f'{t.work_dir / LOG} (status {code}): {_last_line(t)}' for t, code in failed.items())
-        raise RuntimeError(
+        raise ChildProcessError(
             f'{len(failed)} of {len(trainings)} trainings failed; given again, the same command goes on '
             f'from where they are. {ends}'
         )

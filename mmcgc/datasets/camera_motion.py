@@ -68,9 +68,9 @@ def make_camera_motion(
             f'size must be even and at least {LEAST_SIZE}, frames at least 2, and the numbers of clips at '
             f'least 1; got size={size}, frames={frames}, {train_clips} and {val_clips} clips'
         )
-    photos = find_photos(Path(source), seed)
     out = Path(out)
     check_outputs([out], [source])
+    photos = find_photos(Path(source), seed)
     settings = dict(source=str(source), frames=frames, size=size, seed=seed, photos=[len(photos[s]) for s in SPLITS])
     _keep_settings(out / 'settings.json', settings)
 

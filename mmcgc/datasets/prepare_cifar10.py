@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..extras import import_extra
 from ..progress import tracked
-from ..whole_file import write_whole_files
+from ..whole_file import check_outputs, write_whole_files
 from .cifar_batches import dump_batch, dump_official, load_batch
 
 CIFAR10 = import_extra('mmpretrain.datasets').CIFAR10
@@ -42,6 +42,7 @@ def prepare_cifar10(sources: list[str | Path], out: str | Path) -> Path:
         if not source.exists():
             raise FileNotFoundError(f'{source} does not exist')
     folder = Path(out, CIFAR10.base_folder)
+    check_outputs([folder], filter(Path.is_file, sources))
     if len(sources) == 1 and sources[0].is_file() and sources[0].name.endswith(('.tar.gz', '.tgz')):
         files = _from_archive(sources[0])
     else:

@@ -74,11 +74,11 @@ def prepare_sthv1(
     if kind not in _CHECKS:
         raise ValueError(f"kind must be 'rawframes' or 'videos', got {kind!r}")
     labels, source, out = Path(labels), Path(source), Path(out)
+    check_outputs([out / 'label_map.txt'], [source])
     classes = read_classes(labels / 'something-something-v1-labels.csv')
     splits = read_splits(labels, classes)
     if not source.is_dir():
         raise FileNotFoundError(f'no folder {source}: give the one that holds the {kind} of all ids')
-    check_outputs([out / 'label_map.txt'], [source])
     out.mkdir(parents=True, exist_ok=True)
     _link(out / kind, source)
 

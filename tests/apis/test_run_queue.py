@@ -76,7 +76,7 @@ def test_what_is_finished_is_not_run_again_and_what_was_broken_off_goes_on(queue
 def test_a_failure_is_told_when_the_others_are_done(queue):
     make, _ = queue
     trainings = make(-1, 2)
-    with pytest.raises(RuntimeError, match=rf'1 of 2 trainings failed.*run0/{LOG} \(status 1\): no such data'):
+    with pytest.raises(ChildProcessError, match=rf'1 of 2 trainings failed.*run0/{LOG} \(status 1\): no such data'):
         run_queue(trainings, 1, str, 0.01)
     assert trainings[1].finished
 

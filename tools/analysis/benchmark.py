@@ -7,6 +7,7 @@ import torch
 from mmcgc.analysis.speed.benchmark import ARMS, PASSES, benchmark, table
 from mmcgc.analysis.tables import append_csv
 from mmcgc.command_line import plain_errors
+from mmcgc.whole_file import check_outputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,6 +39,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     with plain_errors():
+        check_outputs([args.csv] if args.csv else [], [args.config])
         rows = benchmark(
             args.config,
             by_layer=args.layers,

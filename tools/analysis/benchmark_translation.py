@@ -5,6 +5,7 @@ import argparse
 from mmcgc.analysis.speed.benchmark_translation import benchmark, table
 from mmcgc.analysis.tables import append_csv
 from mmcgc.command_line import plain_errors
+from mmcgc.whole_file import check_outputs
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,6 +29,7 @@ def main() -> None:
     if args.length is not None:
         search['max_length'] = (0, args.length)
     with plain_errors():
+        check_outputs([args.csv] if args.csv else [], [*args.configs, *(args.checkpoints or [])])
         rows = benchmark(
             args.configs,
             args.checkpoints,

@@ -26,14 +26,14 @@ def config_root(given: str | None = None) -> Path:
     """The folder of the configs: the given one, else that of the installed package, else that of the repository.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is none, or it holds no configs.
     """
     package = Path(mmcgc.__file__).parent
     roots = [Path(given)] if given else [package / '.mim' / 'configs', package.parent / 'configs']
     for root in roots:
-        if root.is_dir():
+        if any(root.rglob('*.py')):
             return root
-    raise FileNotFoundError(f'no folder {" or ".join(map(str, roots))}; name the folder of the configs with --configs')
+    raise FileNotFoundError(f'no configs in {" or ".join(map(str, roots))}; name their folder with --configs')
 
 
 def compare(number: int, root: Path) -> tuple[str, bool]:

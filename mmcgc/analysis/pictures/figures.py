@@ -21,16 +21,15 @@ __all__ = ['COLOURS', 'DIVERGING', 'SEQUENTIAL', 'check_picture', 'save', 'tiles
 
 
 def check_picture(path: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
-    """The path of a picture to write, its folder made.
+    """The path of a picture to write.
 
     Raises:
-        ValueError: its suffix is none of ``SUFFIXES``, or it is one of the inputs or lies in one of them.
+        ValueError: its suffix is none of ``SUFFIXES``, or see :func:`.check_outputs`.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f'cannot write {path}: a picture ends in {", ".join(SUFFIXES)}')
     check_outputs([path], inputs)
-    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 

@@ -11,7 +11,8 @@ from statistics import mean
 
 from matplotlib.figure import Figure
 
-from ...whole_file import whole_file
+from ...engine.curves import CURVES
+from ...whole_file import check_outputs, whole_file
 from ..run_logs import first_metric, read_run
 from ..trained import load_trained
 from .analyze_gates import validation_loader
@@ -54,6 +55,7 @@ def draw_kernels_history(
         raise ValueError(f'every must be at least 1 epoch, got {every}')
     out = check_picture(out)
     table = out.with_suffix('.csv')
+    check_outputs([table], [config, *(Path(run, CURVES) for run in runs)])
     rows = _read(table)
     epochs = {run: _epochs(run)[::-1][::every][::-1] for run in runs}
     for run in runs:
