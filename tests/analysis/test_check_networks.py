@@ -1,5 +1,6 @@
 """``check_networks`` passes networks that survive their gates, and each of its checks fails where it should."""
 
+import copy
 import runpy
 import sys
 
@@ -145,6 +146,14 @@ def test_each_check_fails_alone(net):
 def test_an_export_that_the_plain_network_lacks_is_not_asked_for():
     result = check(source(lambda _, gated: NeverExports(gated)), 'net', 'net')
     assert not result.failed and result.passed['export'] == 'as plain: no'
+
+
+def test_what_stays_plain_is_listed():
+    net = nn.Sequential(nn.ConvTranspose2d(3, 3, 2), nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    result = check(
+        source(lambda _, gated: convert_to_cgc(copy.deepcopy(net)) if gated else copy.deepcopy(net)), 'net', 'net'
+    )
+    assert (result.gated, result.convs) == (1, 2) and 'net: 0 stays plain: only nn.Conv1d' in table([result])
 
 
 def test_what_is_missing_is_named():
