@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from helpers import ROOT
+from mmengine.logging import MMLogger
 from torch import nn
 
 from mmcgc import convert_to_cgc
@@ -169,7 +170,15 @@ def test_silent_branches_are_woken():
     assert net.body[1].weight.std() > 0.01 and net.body[3].weight.std() > 0.01
 
 
-def test_a_failure_stops_nothing_and_is_the_exit_status(monkeypatch, capsys):
+@pytest.fixture
+def own_log_level():
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
+def test_a_failure_stops_nothing_and_is_the_exit_status(monkeypatch, capsys, own_log_level):
     sources = dict(good=source(lambda _, gated: Net(gated)), bad=source(lambda _, gated: NotBuilt(gated)))
     for module in (check_networks, neighbours):
         monkeypatch.setattr(module, 'SOURCES', sources)
