@@ -170,9 +170,7 @@ def _step(model: nn.Module, loss_of: Callable[[], Tensor]) -> str:
     loss = loss_of()
     loss.backward()
     learning = {name for name, layer in layers.items() if _has_gradient(layer)}
-    nn.utils.clip_grad_norm_(
-        parameters, 1
-    )  # a longer step from weights without training may leave nothing but rounding
+    nn.utils.clip_grad_norm_(parameters, 1)  # a longer one from untrained weights may leave only rounding
     optimizer.step()
     not_finite = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
     if not_finite or not loss.isfinite():
