@@ -96,6 +96,7 @@ SHORT = {  # what is appended to a command; the first pattern counts, and a comm
     r'benchmark\.py configs/action/p3d': '--batch 1 --repeats 1 --shape 32 32 32',
     r'benchmark\.py configs/action': '--batch 1 --repeats 1 --shape 8 32 32',
     r'benchmark\.py configs/translation': '--batch 2 --repeats 1 --shape 9',
+    'check_networks': '--source torchvision squeezenet1_1',  # the others may not be installed
     'get_complexity|paper_tables|plot_(benchmark|curves|gate_history)': '',
 }
 QUICK = re.compile(r'data/prepare|convert_checkpoint|get_complexity|plot_benchmark.*docs/')

@@ -164,11 +164,13 @@ def _step(model: nn.Module, loss_of: Callable[[], Tensor]) -> str:
     """Take a step of SGD, in which every convolution whose weight has a gradient must move its gate; how many did."""
     layers = gated_layers(model.train())
     before = {name: [p.detach().clone() for p in layer.gate.parameters()] for name, layer in layers.items()}
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=0.01)
     torch.manual_seed(0)
     loss = loss_of()
     loss.backward()
     learning = {name for name, layer in layers.items() if _has_gradient(layer)}
+    nn.utils.clip_grad_norm_(parameters, 1)  # a longer one from untrained weights may leave only rounding
     optimizer.step()
     not_finite = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
     if not_finite or not loss.isfinite():

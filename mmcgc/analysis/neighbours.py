@@ -28,7 +28,9 @@ class Source:
         needs: the modules that are imported, and for each the pip package that brings it.
         build: from a network's name and whether it is gated to the network.
         loss: from a network and its input x (B, 3, *S) to a loss that the library trains it with.
-        networks: the names that are checked by default, with the size S of their input, None for (64, 64).
+        networks: the names that are checked by default, with the size S of their input, None for (64, 64).  Where a map
+            shrinks to one pixel, a batch norm over two samples gives signs, and plain networks are no longer the same
+            in float32.
     """
 
     needs: dict[str, str]
@@ -122,7 +124,7 @@ SOURCES = {
             'dla34 hrnet_w18_small mobilenetv3_small_100 tf_efficientnet_b0 mixnet_s repvgg_a0 convnext_atto '
             'mobilevit_xxs fastvit_t8 pvt_v2_b0'.split()
         )
-        | dict(inception_v3=(96, 96), vit_tiny_patch16_224=(224, 224)),
+        | dict(inception_v3=(160, 160), vit_tiny_patch16_224=(224, 224)),
     ),
     'torchvision': Source(
         {'torchvision': 'torchvision'},

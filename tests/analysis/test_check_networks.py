@@ -1,11 +1,13 @@
 """``check_networks`` passes networks that survive their gates, and each of its checks fails where it should."""
 
+import copy
 import runpy
 import sys
 
 import pytest
 import torch
 from helpers import ROOT
+from mmengine.logging import MMLogger
 from torch import nn
 
 from mmcgc import convert_to_cgc
@@ -147,6 +149,14 @@ def test_an_export_that_the_plain_network_lacks_is_not_asked_for():
     assert not result.failed and result.passed['export'] == 'as plain: no'
 
 
+def test_what_stays_plain_is_listed():
+    net = nn.Sequential(nn.ConvTranspose2d(3, 3, 2), nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    result = check(
+        source(lambda _, gated: convert_to_cgc(copy.deepcopy(net)) if gated else copy.deepcopy(net)), 'net', 'net'
+    )
+    assert (result.gated, result.convs) == (1, 2) and 'net: 0 stays plain: only nn.Conv1d' in table([result])
+
+
 def test_what_is_missing_is_named():
     result = check(source(lambda _, gated: Net(gated), needs='no_such_module'), 'net', 'net')
     assert result.failed['build'].endswith('pip install a-package') and 'no_such_module' in result.failed['build']
@@ -160,7 +170,15 @@ def test_silent_branches_are_woken():
     assert net.body[1].weight.std() > 0.01 and net.body[3].weight.std() > 0.01
 
 
-def test_a_failure_stops_nothing_and_is_the_exit_status(monkeypatch, capsys):
+@pytest.fixture
+def own_log_level():
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
+def test_a_failure_stops_nothing_and_is_the_exit_status(monkeypatch, capsys, own_log_level):
     sources = dict(good=source(lambda _, gated: Net(gated)), bad=source(lambda _, gated: NotBuilt(gated)))
     for module in (check_networks, neighbours):
         monkeypatch.setattr(module, 'SOURCES', sources)

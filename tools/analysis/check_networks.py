@@ -7,6 +7,8 @@ fails.  No weights are downloaded.
 import argparse
 import sys
 
+from mmengine.logging import MMLogger
+
 from mmcgc.analysis.check_networks import check_networks, table
 from mmcgc.analysis.neighbours import SOURCES
 from mmcgc.command_line import plain_errors
@@ -23,6 +25,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args, results = parse_args(), []
+    MMLogger.get_current_instance().setLevel('WARNING')  # the table says how many convolutions are gated
     with plain_errors():
         for result in check_networks(args.names, args.source):
             results.append(result)
