@@ -48,7 +48,9 @@ TESTS = ALL + [
     # Triton's interpreter runs the GPU kernels on the CPU; a CUDA build of torch brings the version that it needs.
     'triton>=3.2,<3.10; sys_platform == "linux" and platform_machine == "x86_64"',
 ]
-DEV = TESTS + ['build>=1', 'mypy>=1.15,<3', 'timm>=1']
+SITE = ['furo>=2024.8', 'myst-parser>=4', 'sphinx>=8', 'sphinx-copybutton>=0.5']
+DOCS = ALL + SITE  # the site imports what it documents
+DEV = TESTS + SITE + ['build>=1', 'mypy>=1.15,<3', 'timm>=1']
 
 
 class BuildWithMim(build_py):
@@ -101,6 +103,7 @@ setup(
         'export': EXPORT,
         'all': ALL,
         'tests': TESTS,
+        'docs': DOCS,
         'dev': DEV,
     },
     cmdclass={'build_py': BuildWithMim},

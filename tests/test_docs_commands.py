@@ -37,7 +37,10 @@ def commands_of(page: str) -> list[str]:
 
 COMMANDS = list(
     dict.fromkeys(
-        command for page in PAGES for command in commands_of(page) if not command.startswith(('pip install ', 'mim '))
+        command
+        for page in PAGES
+        for command in commands_of(page)
+        if not command.startswith(('pip install ', 'mim ', 'sphinx-build '))
     )
 )  # test_docs.py looks at those
 

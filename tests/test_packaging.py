@@ -293,6 +293,7 @@ class TestRequirements:
             'export',
             'all',
             'tests',
+            'docs',
             'dev',
         }
 

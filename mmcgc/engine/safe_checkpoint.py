@@ -44,8 +44,7 @@ class SafeCheckpointHook(CheckpointHook):
     removes whatever its checkpoint names; this one removes what the run of its own work directory has written, by the
     note of :class:`CheckpointRecord`.
 
-    Args:
-        As for CheckpointHook.
+    Takes the arguments of CheckpointHook.
     """
 
     def __init__(self, *args, **kwargs) -> None:

@@ -14,8 +14,7 @@ from ..whole_file import whole_file
 class DumpWholeResults(DumpResults):
     """MMEngine's DumpResults, which leaves what was there before where the file cannot be written in full.
 
-    Args:
-        As for DumpResults.
+    Takes the arguments of DumpResults.
     """
 
     def compute_metrics(self, results: list) -> dict:

@@ -58,12 +58,12 @@ class GatedConv(Gated, _ConvNd):
 
     @property
     def gated_kernel(self) -> tuple[int, ...]:
-        """K: the kernel, without the axis of time where every frame has a gate of its own."""
+        """The kernel K, without the axis of time where every frame has a gate of its own."""
         return self.kernel_size[1:] if isinstance(self, nn.Conv3d) and self.gate_frames else self.kernel_size
 
     @property
     def gate_combine(self) -> str:
-        """How the two terms of the gate meet: 'sum', 'product' or 'sigmoid_product'."""
+        """How the two terms of the gate meet, 'sum', 'product' or 'sigmoid_product'."""
         return getattr(self.gate, 'combine', 'sum')
 
     @property
