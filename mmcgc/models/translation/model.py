@@ -82,10 +82,10 @@ class TranslationModel(BaseModel):
             mode: 'tensor', 'loss' or 'predict'.
 
         Returns:
-            'tensor': the scores (B, T, V) of each target token given those before it; without ``targets`` the encoded
-            source (B, S, C).
-            'loss': ``loss``, the label-smoothed cross entropy in nats a token.
-            'predict': data samples with ``tokens``, the translation (T,) without ``</s>``, and its ``score``.
+            In mode 'tensor' the scores (B, T, V) of each target token given those before it, or without ``targets`` the
+            encoded source (B, S, C).  In mode 'loss' a dict with ``loss``, the label-smoothed cross entropy in nats a
+            token.  In mode 'predict' data samples with ``tokens``, the translation (T,) without ``</s>``, and its
+            ``score``.
         """
         memory, padding = self.encoder(inputs)  # (B, S, C), (B, S)
         if mode == 'predict':
