@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from helpers import ROOT
+from mmengine.config import Config
 from stand_ins import imagenette_files, parallel_text, picture, sthv1_frames, sthv1_labels, write_folder
 
 from mmcgc.analysis.benchmark_picture import draw_points
 from mmcgc.analysis.cam_sheet import show_grad_cam
 from mmcgc.analysis.compare_curves import compare_curves
 from mmcgc.analysis.gate_view import show_gates
+from mmcgc.analysis.kernels_history import draw_kernels_history
 from mmcgc.datasets.camera_motion import make_camera_motion
 from mmcgc.datasets.prepare_imagenette import prepare_imagenette
 from mmcgc.datasets.prepare_sthv1 import prepare_sthv1
@@ -43,6 +45,7 @@ WRITERS = {
     'gates, folder': lambda f: show_gates(str(CONFIG), str(f / 'a.pth'), str(f / 'gates.png'), [str(f)]),
     'grad-cam': lambda f: show_grad_cam([(str(CONFIG), str(f / 'a.pth'))], str(f / 'a.png'), [str(f / 'a.png')]),
     'curves': lambda f: compare_curves([['net', str(f)]], str(f / 'curves.png')),
+    'kernels': lambda f: draw_kernels_history(str(CONFIG), [str(f)], str(f / 'curves.png')),
     'benchmark': lambda f: draw_points(str(f / 'a.csv'), str(f / 'csv.png')),
     'corpus': lambda f: prepare_corpus(parallel_text(f / 'raw'), f / 'raw', merges=20),
     'corpus, below': lambda f: prepare_corpus(parallel_text(f / 'raw'), f / 'raw/out', merges=20),
@@ -73,6 +76,21 @@ def test_an_output_that_is_read_is_refused(folder, writer):
         WRITERS[writer](folder)
     for path, content in before.items():
         assert path.read_bytes() == content, path
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_a_config_in_the_work_directory_is_not_written_over(tiny, trained, own_scope, tmp_path, tool):
+    """MMEngine copies the config, with all that the command line changes, to its name in the work directory."""
+    config = tmp_path / 'mine.py'
+    config.write_text(f'# by hand\n_base_ = {str(tiny.config)!r}\n')
+    options = dict(work_dir=str(tmp_path), cfg_options={'train_cfg.max_epochs': 1, 'experiment_name': tmp_path.name})
+    if tool == 'train':
+        launch.train(str(config), no_validate=True, **options)
+    else:
+        launch.test(str(config), str(trained / 'epoch_2.pth'), **options)
+    assert config.read_text() == f'# by hand\n_base_ = {str(tiny.config)!r}\n'
+    (copy,) = (path for path in tmp_path.glob('*.py') if path != config)
+    assert Config.fromfile(copy).train_cfg.max_epochs == 1
 
 
 @pytest.mark.parametrize('name', ['a.txt', 'link.txt'])
