@@ -122,6 +122,8 @@ def test_hooks_and_workflow_call_what_ci_runs():
 
 def test_types_are_checked_by_the_hook_and_by_the_workflow():
     hooks, workflow = (ROOT / name for name in ('.pre-commit-config.yaml', '.github/workflows/ci.yml'))
-    assert 'entry: mypy' in hooks.read_text() and re.search(r'run: .*&& mypy$', workflow.read_text(), re.MULTILINE)
+    assert 'entry: mypy' in hooks.read_text() and re.search(
+        r'- pip install .*&& mypy$', workflow.read_text(), re.MULTILINE
+    )
     listed = re.search(r'^files = \[(.*?)\]', (ROOT / 'pyproject.toml').read_text(), re.MULTILINE | re.DOTALL)[1]
     assert [path for path in re.findall(r"'(.+?)'", listed) if not (ROOT / path).is_file()] == []

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from helpers import ROOT
+from mmengine.config import Config
 from stand_ins import imagenette_files, parallel_text, picture, sthv1_frames, sthv1_labels, write_folder
 
 from mmcgc.analysis.pictures.plot_curves import compare_curves
+from mmcgc.analysis.pictures.plot_kernels_history import draw_kernels_history
 from mmcgc.analysis.pictures.show_gates import show_gates
 from mmcgc.analysis.pictures.show_grad_cam import show_grad_cam
 from mmcgc.analysis.speed.plot_benchmark import draw_points
@@ -43,6 +45,7 @@ WRITERS = {
     'gates, folder': lambda f: show_gates(str(CONFIG), str(f / 'a.pth'), str(f / 'gates.png'), [str(f)]),
     'grad-cam': lambda f: show_grad_cam([(str(CONFIG), str(f / 'a.pth'))], str(f / 'a.png'), [str(f / 'a.png')]),
     'curves': lambda f: compare_curves([['net', str(f)]], str(f / 'curves.png')),
+    'kernels': lambda f: draw_kernels_history(str(CONFIG), [str(f)], str(f / 'curves.png')),
     'benchmark': lambda f: draw_points(str(f / 'a.csv'), str(f / 'csv.png')),
     'corpus': lambda f: prepare_corpus(parallel_text(f / 'raw'), f / 'raw', merges=20),
     'corpus, below': lambda f: prepare_corpus(parallel_text(f / 'raw'), f / 'raw/out', merges=20),
@@ -73,6 +76,21 @@ def test_an_output_that_is_read_is_refused(folder, writer):
         WRITERS[writer](folder)
     for path, content in before.items():
         assert path.read_bytes() == content, path
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_a_config_in_the_work_directory_is_not_written_over(tiny, trained, own_scope, tmp_path, tool):
+    """MMEngine copies the config, with all that the command line changes, to its name in the work directory."""
+    config = tmp_path / 'mine.py'
+    config.write_text(f'# by hand\n_base_ = {str(tiny.config)!r}\n')
+    options = dict(work_dir=str(tmp_path), cfg_options={'train_cfg.max_epochs': 1, 'experiment_name': tmp_path.name})
+    if tool == 'train':
+        launch.train(str(config), no_validate=True, **options)
+    else:
+        launch.test(str(config), str(trained / 'epoch_2.pth'), **options)
+    assert config.read_text() == f'# by hand\n_base_ = {str(tiny.config)!r}\n'
+    (copy,) = (path for path in tmp_path.glob('*.py') if path != config)
+    assert Config.fromfile(copy).train_cfg.max_epochs == 1
 
 
 @pytest.mark.parametrize('name', ['a.txt', 'link.txt'])

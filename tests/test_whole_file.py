@@ -83,6 +83,20 @@ def test_a_folder_that_is_read_is_not_written(tmp_path, output, read, how):
     check_outputs([tmp_path / 'data/out'], [tmp_path / 'data/output', tmp_path / 'data/raw'])
 
 
+def test_a_place_that_cannot_be_written_to_is_refused_at_once(tmp_path, monkeypatch):
+    (tmp_path / 'a.txt').touch()
+    with pytest.raises(ValueError, match=r'cannot write .*a.txt/deep/b.txt: .*a.txt is no folder that can be written'):
+        check_outputs([tmp_path / 'a.txt/deep/b.txt'], [])
+    asked = []
+    monkeypatch.setattr(os, 'access', lambda path, mode: asked.append(path))
+    with pytest.raises(ValueError, match='is no folder that can be written to'):
+        check_outputs([tmp_path / 'new/b.txt'], [])
+    with pytest.raises(ValueError, match='is no folder that can be written to'):
+        check_outputs([tmp_path], [])  # a folder that is there is asked itself, and not the one above it
+    check_outputs(['/dev/null'], [])
+    assert asked == [tmp_path, tmp_path]
+
+
 @pytest.mark.parametrize('fails', [False, True])
 def test_several_files_are_written_together(tmp_path, fails):
     folder = tmp_path / 'lists'

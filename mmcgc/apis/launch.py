@@ -224,6 +224,8 @@ def build_runner(cfg: Config, exact: bool) -> Runner:
     if checkpoint and ':' not in checkpoint and not os.path.isfile(os.path.expanduser(checkpoint)):
         raise FileNotFoundError(f'no checkpoint {checkpoint!r} here ({os.getcwd()})')
     prepare_cpu_distributed(cfg)
+    if cfg.filename and Path(cfg.filename).resolve() == Path(cfg.work_dir, Path(cfg.filename).name).resolve():
+        cfg = Config(cfg.to_dict())  # without a name, so that MMEngine writes its copy beside the file and not over it
     try:
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     except KeyError as error:

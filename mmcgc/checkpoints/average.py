@@ -37,6 +37,11 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
     for path in tracked(paths):
         checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
         weights = checkpoint.get('state_dict', checkpoint)
+        odd = [name for name, value in weights.items() if not isinstance(value, torch.Tensor)]
+        if odd or not weights:
+            raise ValueError(
+                f'{path} holds {odd[0] if odd else "nothing"!r}, which is no tensor: expected a state_dict'
+            )
         check_finite(weights, str(path))
         if total and {k: v.shape for k, v in total.items()} != {k: v.shape for k, v in weights.items()}:
             differing = sorted(

@@ -80,6 +80,7 @@ def guard_checkpoint_loading() -> None:
             raise _explain(filename, path, error) from None
         if not isinstance(loaded, dict):
             raise ValueError(f'{filename} is no checkpoint: it holds a {type(loaded).__name__}, expected a dict')
+        _check_names(loaded, filename)
         if 'meta' in loaded:
             meta = loaded['meta']
             if not isinstance(meta, dict):
@@ -90,6 +91,24 @@ def guard_checkpoint_loading() -> None:
         return loaded
 
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+
+
+def _check_names(loaded: dict, filename: str) -> None:
+    """ValueError where something has no name, or a weight is no tensor; modules may keep a state of their own kind."""
+    weights = loaded.get('state_dict', {})
+    if not isinstance(weights, dict):
+        raise ValueError(
+            f"{filename} is no checkpoint: its 'state_dict' is a {type(weights).__name__}, expected a dict"
+        )
+    nameless = [key for key in (*loaded, *weights) if not isinstance(key, str)]
+    odd = [
+        key
+        for key, value in weights.items()
+        if not isinstance(value, torch.Tensor) and not str(key).endswith('_extra_state')
+    ]
+    if nameless or odd:
+        what = f'the key {nameless[0]!r:.60}, expected names' if nameless else f'no tensor under {odd[0]!r:.60}'
+        raise ValueError(f'{filename} is no checkpoint: it holds {what}')
 
 
 def _forget_files(hub) -> None:

@@ -62,12 +62,19 @@ def class_names(dataset: dict, meta: dict) -> tuple[str, ...]:
     Args:
         dataset: Config of the data set, which may be empty; its scope is the default one.
         meta: MMEngine's ``meta`` of the checkpoint.
+
+    Raises:
+        ValueError: What the checkpoint has for names is none, or would write to the terminal.
     """
     listed = Path(dataset.get('ann_file') or '')
     if listed.name and (names := listed.with_name('label_map.txt')).is_file():
         return tuple(names.read_text(encoding='utf-8').splitlines())
     kind = DATASETS.get(dataset['type']) if dataset else None
-    return tuple((meta.get('dataset_meta') or getattr(kind, 'METAINFO', {})).get('classes', ()))
+    saved = meta.get('dataset_meta') or getattr(kind, 'METAINFO', {})
+    names = saved.get('classes') or () if isinstance(saved, dict) else None
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name.isprintable() for name in names):
+        raise ValueError("the checkpoint's meta['dataset_meta']['classes'] is no list of printable names")
+    return tuple(names)
 
 
 def first_keys(keys: Iterable[str]) -> str:

@@ -74,7 +74,7 @@ def _differences(model: nn.Module, state: dict) -> tuple[list[str], list[str], l
     except RuntimeError as error:
         misshaped = re.findall(r'size mismatch for (\S+):', str(error))
         if not misshaped:
-            raise
+            raise ValueError(f'the checkpoint cannot be loaded into {type(model).__name__}: {error}') from error
     finally:
         handle.remove()
     return _tracked(found[-1].missing_keys), list(found[-1].unexpected_keys), misshaped

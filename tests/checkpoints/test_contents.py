@@ -12,6 +12,9 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from mmcgc.checkpoints.average import average_checkpoints
+from mmcgc.checkpoints.load import class_names
+
 RECONSTRUCT = b'cnumpy._core.multiarray\n_reconstruct\n'
 DTYPE = b'cnumpy\ndtype\n'
 NDARRAY = b'cnumpy\nndarray\n'
@@ -140,6 +143,42 @@ def test_other_formats_are_refused_and_not_called_truncated(tmp_path, form):
 def test_a_plain_torch_load_is_as_safe(tmp_path):
     with pytest.raises(pickle.UnpicklingError):
         torch.load(checkpoint(tmp_path / 'evil.pth', GROWN))
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (dict(state_dict=[1]), "its 'state_dict' is a list, expected a dict"),
+        (dict(state_dict={3: torch.ones(1)}), 'it holds the key 3, expected names'),
+        ({None: torch.ones(1)}, 'it holds the key None, expected names'),
+        (dict(state_dict=dict(weight='x')), "it holds no tensor under 'weight'"),
+        (dict(meta=[]), "its 'meta' is a list, expected a dict"),
+    ],
+)
+def test_what_has_no_names_or_no_tensors_is_no_checkpoint(tmp_path, content, message):
+    torch.save(content, tmp_path / 'odd.pth')
+    with pytest.raises(ValueError, match=f'odd.pth is no checkpoint: {message}'):
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'odd.pth'), 'cpu')
+
+
+def test_a_module_may_keep_a_state_of_its_own_kind(tmp_path):
+    torch.save(dict(state_dict={'quantiser._extra_state': dict(bits=8)}), tmp_path / 'good.pth')
+    loaded = CheckpointLoader.load_checkpoint(str(tmp_path / 'good.pth'), 'cpu')
+    assert loaded['state_dict'] == {'quantiser._extra_state': dict(bits=8)}
+
+
+def test_what_is_no_tensor_is_not_averaged(tmp_path):
+    torch.save(dict(model=dict(weight=torch.ones(1))), tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match="other.pth holds 'model', which is no tensor"):
+        average_checkpoints([tmp_path / 'other.pth'], tmp_path / 'average.pth')
+
+
+@pytest.mark.parametrize('classes', [5, 'cat', [1, 2], ['cat', '\x1b[2Jdog'], {'cat': 0}], ids=repr)
+def test_names_of_classes_are_printable(classes):
+    with pytest.raises(ValueError, match='no list of printable names'):
+        class_names({}, dict(dataset_meta=dict(classes=classes)))
+    assert class_names({}, dict(dataset_meta=dict(classes=['cat', 'Käfer']))) == ('cat', 'Käfer')
+    assert class_names({}, dict(dataset_meta=None)) == class_names({}, {}) == ()
 
 
 def test_a_file_cannot_name_checkpoints(tmp_path):

@@ -74,6 +74,7 @@ def benchmark(
         passes, tokens with their ``</s>``, and the peak memory in MiB, of the accelerator, or else of the process.
 
     Raises:
+        FileNotFoundError: A config or a checkpoint is missing.
         ValueError: The numbers of configs and checkpoints differ, or a number is not positive.
         RuntimeError: The search's scores are not those of a full forward.
     """
@@ -81,6 +82,9 @@ def benchmark(
         raise ValueError(f'{len(configs)} configs need as many checkpoints, got {len(checkpoints)}')
     if min(sentences, max_tokens, repeats) < 1:
         raise ValueError(f'sentences={sentences}, max_tokens={max_tokens} and repeats={repeats} must be positive')
+    missing = [path for path in (*configs, *(checkpoints or ())) if '://' not in path and not Path(path).is_file()]
+    if missing:
+        raise FileNotFoundError(f'no file {missing[0]!r} here ({Path.cwd()})')
     rows = []
     models = list(zip(configs, checkpoints or [None] * len(configs), strict=True))
     for config, checkpoint in tracked(models):
