@@ -66,7 +66,17 @@ def _by_config(cfg: Config, gated: bool) -> nn.Module:
 
 
 def _recipe(library: str) -> Callable[[str, bool], nn.Module]:
-    return lambda name, gated: _by_config(Config.fromstring(f"_base_ = '{library}::{name}.py'", '.py'), gated)
+    """Builds a recipe of a library, gated as a whole; or a leaf of ours over one, which gates its backbone."""
+
+    def build(name: str, gated: bool) -> nn.Module:
+        if not name.startswith('mmcgc::'):
+            return _by_config(Config.fromstring(f"_base_ = '{library}::{name}.py'", '.py'), gated)
+        cfg = Config.fromstring(f"_base_ = '{name}.py'", '.py')
+        if not gated:
+            cfg.model.backbone.conv_cfg = None
+        return revert_sync_batchnorm(build_network(cfg))
+
+    return build
 
 
 def _timm(name: str, gated: bool) -> nn.Module:
@@ -145,6 +155,9 @@ SOURCES = {
                 'retinanet/retinanet_r50_fpn_1x_coco',
                 'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco',
                 'yolox/yolox_tiny_8xb8-300e_coco',
+                'mmcgc::detection/cgc-retinanet_r50_fpn_1x_coco',
+                'mmcgc::detection/cgc-fcos_r50-caffe_fpn_gn-head_1x_coco',
+                'mmcgc::detection/cgc-yolox_tiny_8xb8-300e_coco',
             ]
         ),
     ),
@@ -156,6 +169,8 @@ SOURCES = {
             [
                 'fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024',
                 'upernet/upernet_r50_4xb2-40k_cityscapes-512x1024',
+                'mmcgc::segmentation/cgc-fcn_r50-d8_4xb2-40k_cityscapes-512x1024',
+                'mmcgc::segmentation/cgc-upernet_r50_4xb2-40k_cityscapes-512x1024',
             ]
         ),
     ),
