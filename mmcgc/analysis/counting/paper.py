@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table, its figures as printed.
+    """One line of a table, with its figures as printed.
 
     Args:
         name: Name of the system.

@@ -70,7 +70,7 @@ def compare_curves(networks: Sequence[Sequence[str]], out: str, metric: str | No
 
 
 def _band(runs: list[dict[int, float]]) -> list[Point]:
-    """Mean and standard deviation over the runs at the steps that all of them have."""
+    """Compute mean and standard deviation over the runs at the steps that all of them have."""
     steps = sorted(set.intersection(*map(set, runs)))
     values = np.array([[run[step] for run in runs] for step in steps]).reshape(len(steps), len(runs))
     spread = values.std(1, ddof=1) if len(runs) > 1 else np.zeros(len(steps))
