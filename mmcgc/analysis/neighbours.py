@@ -1,4 +1,4 @@
-"""Networks of other libraries, plain and gated, as each library builds them; no weights are downloaded."""
+"""Build networks of other libraries, plain and gated, as each library does; no weights are downloaded."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Source:
     """A library whose networks can be gated.
 
     Attributes:
-        needs: the modules that are imported, and for each the pip package that brings it.
-        build: from a network's name and whether it is gated to the network.
-        loss: from a network and its input x (B, 3, *S) to a loss that the library trains it with.
-        networks: the names that are checked by default, with the size S of their input, None for (64, 64).  Where a map
-            shrinks to one pixel, a batch norm over two samples gives signs, and plain networks are no longer the same
-            in float32.
+        needs: The modules that are imported, and for each the pip package that brings it.
+        build: The function that takes a network's name and whether it is gated, and returns the network.
+        loss: The function that takes a network and its input x (B, 3, *S), and returns a loss of the library.
+        networks: The names that are checked by default, with the size S of their input, None for (64, 64).  If a map
+            shrinks to one pixel, a batch norm over two samples gives mere signs, which rounding in float32 may flip:
+            such an input is too small to compare networks.
     """
 
     needs: dict[str, str]
@@ -39,15 +39,15 @@ class Source:
     networks: dict[str, tuple[int, ...] | None]
 
     def inputs(self, name: str) -> Tensor:
-        """Two random inputs (2, 3, *S), the same at each call."""
+        """Return two random inputs (2, 3, *S), the same at each call."""
         size = self.networks.get(name) or (64, 64)
         return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
 
     def require(self) -> None:
-        """Import what the networks are made of.
+        """Import the modules that the networks need.
 
         Raises:
-            ImportError: with the pip package of the module that is missing, or that lacks something itself.
+            ImportError: If a module is missing or lacks something itself; the error names its pip package.
         """
         stand_in_for_operators()
         for module, package in self.needs.items():
@@ -58,11 +58,11 @@ class Source:
 
 
 def _by_config(cfg: Config, gated: bool) -> nn.Module:
-    """The whole model of a config; gated as by the line ``model = dict(type='mmcgc.GatedNetwork', network=...)``."""
+    """Build the model of a config, gated as by the line ``model = dict(type='mmcgc.GatedNetwork', network=...)``."""
     if gated:
         network = f'{cfg.default_scope}.{cfg.model.type}'
         cfg.merge_from_dict(dict(model=dict(type='mmcgc.GatedNetwork', network=network)))
-    return revert_sync_batchnorm(build_network(cfg))  # which OpenMMLab's tools do too where there is one process
+    return revert_sync_batchnorm(build_network(cfg))  # as OpenMMLab's tools do if there is one process
 
 
 def _recipe(library: str) -> Callable[[str, bool], nn.Module]:
@@ -94,7 +94,7 @@ def _torchvision(name: str, gated: bool) -> nn.Module:
 
 
 def class_loss(model: nn.Module, x: Tensor) -> Tensor:
-    """The sum over all outputs (B, classes, ...)."""
+    """Sum the cross entropy of class 0 over all outputs (B, classes, ...)."""
     return sum(F.cross_entropy(y, torch.zeros_like(y[:, 0], dtype=torch.long)) for y in tree_leaves(model(x)))
 
 

@@ -32,17 +32,17 @@ def classify_video(
     device: str | None = None,
     cfg_options: dict | None = None,
 ) -> list[tuple[str, float]]:
-    """The most probable classes of a video file, as the config's test pipeline sees it.
+    """Return the most probable classes of a video file, which is read by the config's test pipeline.
 
-    A config that reads frame folders reads the video file all the same.
+    A config that reads folders of frames reads the video file as well.
 
     Args:
         config: Path of the config of an mmaction2 recognizer.
         checkpoint: Path or address of a checkpoint of it; it must fit key by key.
         video: Path of the video.
-        top: How many classes.
+        top: How many classes to return.
         labels: A file with a class name a line; by default see :func:`class_names`.
-        out: Write the video with these classes on every frame to this file, ``*.mp4``.
+        out: File, ``*.mp4``, to which the video is written with these classes on every frame.
         device: Where to compute; by default an accelerator if there is one.
         cfg_options: Overrides of the config.
 
@@ -54,7 +54,7 @@ def classify_video(
         ValueError: If the config is no video config, the checkpoint does not fit it, the video cannot be read, or a
             number or a name is out of range.
     """
-    from ..datasets.loading import load  # needs mmaction2, and images train without it
+    from ..datasets.loading import load  # not at the top, because images train without mmaction2
 
     for path, what in ((video, 'video'), (labels, 'file of labels'), (checkpoint, 'checkpoint')):
         if path and '://' not in path and not os.path.isfile(path):
@@ -86,7 +86,7 @@ def classify_video(
 
 
 def _load(cfg: Config, checkpoint: str, labels: str | None) -> tuple[nn.Module, Sequence[str]]:
-    """The recognizer with its weights, and the names of its classes, which may be none."""
+    """Return the recognizer with its weights, and the names of its classes, which may be none."""
     if cfg.model.get('backbone', {}).get('pretrained'):
         cfg.model.backbone.pretrained = None
     cfg.model.cls_head.average_clips = 'prob'
@@ -105,7 +105,7 @@ def _name(names: Sequence[str], label: int) -> str:
 
 
 def from_video_file(pipeline: list[dict]) -> list[dict]:
-    """A pipeline that reads a video file, made of one that may read a folder of frames."""
+    """Turn a pipeline that may read a folder of frames into one that reads a video file."""
     if all(step['type'] != 'RawFrameDecode' for step in pipeline):
         return pipeline
     decoded = [dict(type='DecordDecode') if step['type'] == 'RawFrameDecode' else step for step in pipeline]
@@ -118,7 +118,7 @@ def annotate(video: str, out: str, lines: list[str]) -> None:
     Raises:
         ValueError: If OpenCV cannot write ``out``.
     """
-    from ..datasets.played_frames import frame_rate, play  # reading them imports mmaction2, where it is installed
+    from ..datasets.played_frames import frame_rate, play  # imports mmaction2 if it is installed
 
     frames = play(video)
     first = next(frames)
@@ -137,7 +137,7 @@ def annotate(video: str, out: str, lines: list[str]) -> None:
 
 
 def _with_text(image: np.ndarray, lines: list[str]) -> np.ndarray:
-    """White text on black, no wider than the picture, (H, W, 3)."""
+    """Draw white text on black into a picture, (H, W, 3), and no wider than it."""
     step = max(14, image.shape[0] // 18)
     for i, line in enumerate(lines):
         scale = step / 32
