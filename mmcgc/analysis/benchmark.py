@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from mmcgc.layers import gated_layers
 
+from ..engine.device import usable_device
 from .network import build_network, input_shape
 from .peak_memory import keep_memory, now, peak_bytes
 from .rivals import RIVALS, CondConv, rival_backends
@@ -86,6 +87,7 @@ def benchmark(
         )
     if min(batch, repeats) < 1:
         raise ValueError(f'batch={batch} and repeats={repeats} must be positive')
+    usable_device(device)
     if graphed and torch.device(device).type != 'cuda':
         raise ValueError(f'CUDA graphs need --device cuda, got {device!r}')
     if kept:

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
-from mmengine.device import get_device
 from mmengine.runner import load_checkpoint
 from mmengine.utils import get_git_hash
 from torch import Tensor
 
 from ..datasets.translation import TokenBatchSampler
+from ..engine.device import usable_device
 from ..models.translation import EOS, PAD
 from ..registry import DATASETS, MODELS
 from .peak_memory import now
@@ -74,7 +74,7 @@ def benchmark(
 
     Raises:
         FileNotFoundError: A config or a checkpoint is missing.
-        ValueError: The numbers of configs and checkpoints differ, or a number is not positive.
+        ValueError: The numbers of configs and checkpoints differ, a number is not positive, or the device is not here.
         RuntimeError: The search's scores are not those of a full forward.
     """
     if checkpoints and len(checkpoints) != len(configs):
@@ -84,6 +84,7 @@ def benchmark(
     missing = [path for path in (*configs, *(checkpoints or ())) if '://' not in path and not Path(path).is_file()]
     if missing:
         raise FileNotFoundError(f'no file {missing[0]!r} here ({Path.cwd()})')
+    device = usable_device(device)
     rows = []
     for config, checkpoint in zip(configs, checkpoints or [None] * len(configs), strict=True):
         with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as process:
@@ -95,7 +96,7 @@ def benchmark(
                     sentences,
                     max_tokens,
                     repeats,
-                    device or get_device(),
+                    device,
                     bfloat16,
                     search or {},
                 ).result()
