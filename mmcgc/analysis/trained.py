@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from ..apis.device import usable_device
 from ..apis.initial_weights import initialise
 from ..apis.launch import load_config, read_whole_pictures
 from ..checkpoints.load import class_names, load_weights
@@ -84,6 +84,7 @@ def load_trained(
         FileNotFoundError: If the config or the checkpoint is missing.
         ValueError: If the config is of another kind, the checkpoint does not fit it, or there is no such device.
     """
+    device = usable_device(device)
     if checkpoint and '://' not in checkpoint and not Path(checkpoint).is_file():
         raise FileNotFoundError(f'no checkpoint {checkpoint!r} here ({Path.cwd()})')
     cfg = load_config(config, None, cfg_options, 'none')
@@ -105,13 +106,4 @@ def load_trained(
     for module in model.modules():
         if getattr(module, 'inplace', False):
             module.inplace = False
-    return Trained(Path(config).stem.split('_')[0], cfg, model.to(_device(device)), names)
-
-
-def _device(name: str | None) -> str:
-    name = name or get_device()
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f'device {name!r} cannot be used here: {error}; leave it out, or take cpu') from error
-    return name
+    return Trained(Path(config).stem.split('_')[0], cfg, model.to(device), names)

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.device import get_device
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from ..checkpoints.load import class_names, load_weights
 from ..engine.clips import check_clips
+from ..plain_text import decode_text
 from ..whole_file import check_outputs, whole_file
+from .device import usable_device
 from .launch import load_config
 
 _SHOWN_SIDE = 240  # pixels; smaller videos are enlarged for the annotation
@@ -52,7 +53,7 @@ def classify_video(
     Raises:
         FileNotFoundError: If the config, the checkpoint, the video or the file of labels is missing.
         ValueError: If the config is no video config, the checkpoint does not fit it, the video cannot be read, or a
-            number or a name is out of range.
+            number or a name is out of range, or the device is not here.
     """
     from ..datasets.loading import load  # not at the top, because images train without mmaction2
 
@@ -62,12 +63,13 @@ def classify_video(
     if top < 1 or (out and Path(out).suffix != '.mp4'):
         raise ValueError(f'top must be at least 1 and the file to write end in .mp4, got {top} and {out!r}')
     check_outputs([out] if out else [], filter(None, [config, checkpoint, video, labels]))
+    device = usable_device(device)
     cfg = load_config(config, None, cfg_options, 'none')
     if cfg.get('default_scope') != 'mmaction' or 'cls_head' not in cfg.model:
         raise ValueError(f'{config} is no config of a video recognizer')
     init_default_scope('mmaction')
     model, names = _load(cfg, checkpoint, labels)
-    model.to(device or get_device()).eval()
+    model.to(device).eval()
     pipeline = Compose(from_video_file(cfg.test_dataloader.dataset.pipeline))
     check_clips(model, pipeline.transforms)
     try:
@@ -94,7 +96,7 @@ def _load(cfg: Config, checkpoint: str, labels: str | None) -> tuple[nn.Module, 
     meta = load_weights(model, checkpoint, cfg.filename)
     if not labels:
         return model, class_names(cfg.test_dataloader.dataset, meta)
-    names = Path(labels).read_text(encoding='utf-8').splitlines()
+    names = decode_text(Path(labels).read_bytes(), labels).splitlines()
     if len(names) != cfg.model.cls_head.num_classes:
         raise ValueError(f'{labels} names {len(names)} classes, the config has {cfg.model.cls_head.num_classes}')
     return model, names

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import torch
-from mmengine.device import get_device
 
 from ..checkpoints.load import load_weights
 from ..datasets.translation.forms import is_segmented
 from ..engine.vocabulary_match import check_fingerprints
 from ..models.translation import EOS, UNK
 from ..registry import MODELS, TASK_UTILS
+from .device import usable_device
 from .launch import load_config
 
 
@@ -55,6 +55,7 @@ class Translator:
     ) -> None:
         if min(max_length, max_tokens, buffer) < 1:
             raise ValueError(f'max_length={max_length}, max_tokens={max_tokens}, buffer={buffer} must be positive')
+        device = usable_device(device)
         cfg = load_config(config, None, None, 'none')
         corpus = ((cfg.get('test_dataloader') or {}).get('dataset') or {}).get('corpus')
         if corpus is None:
@@ -63,10 +64,7 @@ class Translator:
         cfg.model.search = dict(cfg.model.get('search', {}), **(search or {}))
         self.model = MODELS.build(cfg.model)
         check_fingerprints(load_weights(self.model, checkpoint, config), self.corpus.fingerprints(), checkpoint)
-        try:
-            self.model.to(device or get_device()).eval()
-        except (AssertionError, RuntimeError) as error:  # torch raises either
-            raise ValueError(f'the device {device!r} cannot be used: {error}') from error
+        self.model.to(device).eval()
         self.max_length, self.max_tokens, self.buffer = max_length, max_tokens, buffer
         self.counts: Counter[str] = Counter()
 

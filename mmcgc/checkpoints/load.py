@@ -9,6 +9,8 @@ from mmengine.registry import DATASETS
 from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
+from ..plain_text import decode_text
+
 
 def load_weights(model: nn.Module, checkpoint: str, config: str) -> dict:
     """Load a checkpoint into a model, on the CPU.
@@ -68,7 +70,7 @@ def class_names(dataset: dict, meta: dict) -> tuple[str, ...]:
     """
     listed = Path(dataset.get('ann_file') or '')
     if listed.name and (names := listed.with_name('label_map.txt')).is_file():
-        return tuple(names.read_text(encoding='utf-8').splitlines())
+        return tuple(decode_text(names.read_bytes(), str(names)).splitlines())
     kind = DATASETS.get(dataset['type']) if dataset else None
     saved = meta.get('dataset_meta') or getattr(kind, 'METAINFO', {})
     names = saved.get('classes') or () if isinstance(saved, dict) else None

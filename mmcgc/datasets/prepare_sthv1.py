@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ..plain_text import decode_text
 from ..progress import tracked
 from ..whole_file import check_outputs, whole_file, write_whole_files
 from .containers import check_complete
@@ -162,7 +163,7 @@ def read_splits(folder: Path, classes: list[str]) -> dict[str, dict[str, int | N
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f'{path} is missing: download the official label files of Something-Something v1')
-    lines = path.read_text(encoding='utf-8').splitlines()
+    lines = decode_text(path.read_bytes(), str(path)).splitlines()
     if not lines:
         raise ValueError(f'{path} is empty')
     return [line for line in lines if line.strip()]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mmcgc.layers import gated_layers
 
+from ...apis.device import usable_device
 from ..network import build_network, input_shape
 from ..tables import markdown_table
 from .by_turns import first_tensor, measure
@@ -85,6 +86,7 @@ def benchmark(
         )
     if min(batch, repeats) < 1:
         raise ValueError(f'batch={batch} and repeats={repeats} must be positive')
+    usable_device(device)
     if graphed and torch.device(device).type != 'cuda':
         raise ValueError(f'CUDA graphs need --device cuda, got {device!r}')
     if kept:

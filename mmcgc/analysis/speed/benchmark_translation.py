@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
-from mmengine.device import get_device
 from mmengine.runner import load_checkpoint
 from mmengine.utils import get_git_hash
 from torch import Tensor
 
+from ...apis.device import usable_device
 from ...datasets.translation import TokenBatchSampler
 from ...models.translation import EOS, PAD
 from ...progress import tracked
@@ -75,7 +75,8 @@ def benchmark(
 
     Raises:
         FileNotFoundError: If a config or a checkpoint is missing.
-        ValueError: If the numbers of configs and checkpoints differ, or a number is not positive.
+        ValueError: If the numbers of configs and checkpoints differ, a number is not positive, or the device is
+            not here.
         RuntimeError: If the search's scores are not those of a full forward pass.
     """
     if checkpoints and len(checkpoints) != len(configs):
@@ -85,6 +86,7 @@ def benchmark(
     missing = [path for path in (*configs, *(checkpoints or ())) if '://' not in path and not Path(path).is_file()]
     if missing:
         raise FileNotFoundError(f'no file {missing[0]!r} here ({Path.cwd()})')
+    device = usable_device(device)
     rows = []
     models = list(zip(configs, checkpoints or [None] * len(configs), strict=True))
     for config, checkpoint in tracked(models):
@@ -97,7 +99,7 @@ def benchmark(
                     sentences,
                     max_tokens,
                     repeats,
-                    device or get_device(),
+                    device,
                     bfloat16,
                     search or {},
                 ).result()
