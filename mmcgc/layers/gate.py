@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcgc.ops.context import triton_context
 from mmcgc.ops.modes import is_plain
 
+from ..ops.context.network import Parts, fused_terms
+from ..ops.context.norm import Norm
 from ..ops.context.pooling import POOLS, average_beside
 from .gate_norms import frozen_norms, in_eval_mode, new_norm
 from .gate_options import check_choices, check_positive, choose_groups
@@ -186,9 +186,9 @@ class ContextGate(nn.Module):
             return self._terms(context)
 
     def _terms(self, context: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        if context.is_cuda and self._fits_kernels(context):
-            both = triton_context.run(context, *self._modules_in_order(), self.channel_groups)  # (N, n, C), (N, n, O)
-            return self._as_kernels(both[0].transpose(1, 2)), self._as_kernels(both[1].transpose(1, 2))
+        terms = fused_terms(context, self._parts, self.channel_groups)  # (N, n, C), (N, n, O)
+        if terms is not None:
+            return self._as_kernels(terms[0].transpose(1, 2)), self._as_kernels(terms[1].transpose(1, 2))
         context = context.transpose(1, 2)
         weight = getattr(self.context_encoding, 'weight', None)
         if isinstance(weight, Tensor):  # a quantised or replaced layer takes its input as it is
@@ -261,18 +261,24 @@ class ContextGate(nn.Module):
             decoded = decoded.unflatten(2, (self.num_frames, -1)).transpose(1, 2).flatten(0, 1)  # (N*T, C, n)
         return decoded.view(*decoded.shape[:2], *self.kernel_size)
 
-    def _fits_kernels(self, context: Tensor) -> bool:
-        """Tell whether this is the paper's network, or a variant of the same form, and the kernels can run here."""
-        usual = self.branches == 'both' and hasattr(self, 'interact_norm') and hasattr(self, 'decode_out')
-        additive = self.num_frames is not None and self.temporal_decoder == 'additive'
-        if not usual or additive or self.separate_encoding:
-            return False
-        return triton_context.can_run(context, *self._modules_in_order(), self.channel_groups) is None
+    def _parts(self) -> Parts | None:
+        """Give the weights and norms of the paper's network, or of a variant of the same form, if all are plain.
 
-    def _modules_in_order(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Give the linear layers and norms, as :func:`mmcgc.ops.context.triton_context.run` takes them."""
+        None stands for a network of another form, and for one with a layer that has to be called.
+        """
+        if self.branches != 'both' or self.separate_encoding or not hasattr(self, 'interact_norm'):
+            return None
+        if not hasattr(self, 'decode_out') or (self.num_frames is not None and self.temporal_decoder == 'additive'):
+            return None
         linears = self.context_encoding, self.channel_interacting, self.decode_in, self.decode_out
-        return linears, (self.context_norm, self.interact_norm, self.interacted_norm)
+        norms = self.context_norm, self.interact_norm, self.interacted_norm
+        if not all(is_plain(layer, nn.Linear) and layer.bias is None for layer in linears):
+            return None
+        if not all(is_plain(norm, nn.BatchNorm1d) for norm in norms):
+            return None
+        return [layer.weight for layer in linears], [
+            Norm(*(getattr(norm, name) for name in Norm._fields)) for norm in norms
+        ]
 
     def extra_repr(self) -> str:
         return (

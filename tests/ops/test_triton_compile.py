@@ -126,13 +126,12 @@ def test_compiles_without_a_device(monkeypatch, binaries, tmp_path):
 def test_context_network_compiles_without_a_device(monkeypatch, binaries, tmp_path, gate):
     aim(monkeypatch, 90)
     gate = ContextGate(*gate)
-    arguments = *gate._modules_in_order(), gate.channel_groups
     pooled = gate.context_encoding.in_features
     context = triton_pool.run(torch.zeros(16, gate.in_channels, 56, 56, requires_grad=True), (1, pooled))
-    sum(t.sum() for t in triton_context.run(context, *arguments)).backward()
+    sum(t.sum() for t in triton_context.run(context, *gate._parts(), gate.channel_groups)).backward()
     with torch.no_grad():
         gate.eval()
-        triton_context.run(context.detach(), *arguments)
+        triton_context.run(context.detach(), *gate._parts(), gate.channel_groups)
     assert [binary.metadata.name for binary in binaries] == ['pool', *CONTEXT[:-1], 'pool_grad', 'infer']
     assert max(stack_bytes(binary, tmp_path) for binary in binaries) <= SPILLED['ieee']
 

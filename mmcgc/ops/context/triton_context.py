@@ -11,12 +11,13 @@ import functools
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from ..modes import differentiated, is_plain, traced, transformed
+from ..modes import differentiated, traced, transformed
 from ..triton_device import no_device
+from .norm import Norm
 from .triton_pool import block
 
 # Beyond these sizes the padded blocks of a program would not fit its registers.
@@ -25,49 +26,43 @@ _SAMPLES = 128  # The statistics of so many samples are joined at once.
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def can_run(context: Tensor, linears: Sequence[nn.Module], norms: Sequence[nn.Module], groups: int) -> str | None:
+def can_run(context: Tensor, weights: Sequence[Tensor], norms: Sequence[Norm], groups: int) -> str | None:
     """Tell why :func:`run` cannot take its arguments, or return None if it can."""
     if traced():
         return 'a program is being traced'
     if type(context) is not Tensor or is_in_torch_dispatch_mode() or transformed():
         return 'tensors are being watched'
-    if not all(is_plain(m, nn.Linear) for m in linears) or not all(is_plain(m, nn.BatchNorm1d) for m in norms):
-        return 'it takes nn.Linear and nn.BatchNorm1d alone, as they are and without hooks'
-    if any(not m.affine or m.running_mean is None or m.momentum is None for m in norms):
+    if any(n.weight is None or n.running_mean is None or n.momentum is None for n in norms):
         return 'a norm lacks scale, running statistics or momentum'
     training = norms[0].training
-    if any(m.training != training for m in norms) or (not training and torch.is_grad_enabled()):
+    if any(n.training != training for n in norms) or (not training and torch.is_grad_enabled()):
         return 'norms with running statistics are not differentiated'
-    tensors = [t for m in (*linears, *norms) for t in m.parameters()]
+    tensors = [*weights, *(t for n in norms for t in (n.weight, n.bias))]
     if context.dtype not in _DTYPES or any(t.dtype != torch.float32 or not t.is_contiguous() for t in tensors):
         return 'it takes contiguous float32 weights'
-    encoding, interacting, decode_in, decode_out = linears
-    wide = max(interacting.in_features, interacting.out_features)
-    sizes = (wide, encoding.in_features, encoding.out_features, decode_in.out_features)
+    (latent, pooled), interacting, (decoded, _), (other, _) = (weight.shape for weight in weights)
+    sizes = (max(interacting), pooled, latent, decoded)
     if any(a > b for a, b in zip(sizes, (_MOST_CHANNELS, _MOST_POOLED, _MOST_LATENT, _MOST_DECODED), strict=True)):
-        return f'groups of {wide} channels, pooled, latent or decoded size {sizes[1:]} are too large'
-    if decode_in.out_features != decode_out.out_features or not 0 < len(context) < 2**31 or groups >= 2**16:
+        return f'groups of {sizes[0]} channels, pooled, latent or decoded size {sizes[1:]} are too large'
+    if decoded != other or not 0 < len(context) < 2**31 or groups >= 2**16:
         return 'sizes do not fit'
-    if training and len(context) * encoding.out_features < 2:
+    if training and len(context) * latent < 2:
         return 'a variance needs two values'
     return no_device(context.device.type, context.device.index, torch.float32)
 
 
-def run(
-    context: Tensor, linears: Sequence[nn.Linear], norms: Sequence[nn.BatchNorm1d], groups: int
-) -> tuple[Tensor, Tensor]:
-    """Compute what the modules compute, in float32; in training the running statistics follow.
+def run(context: Tensor, weights: Sequence[Tensor], norms: Sequence[Norm], groups: int) -> tuple[Tensor, Tensor]:
+    """Compute both terms of a gate, in float32; in training the running statistics follow.
 
     Args:
         context: P (N, C, p), pooled.
-        linears: The encoding E (d, p), channel interacting I (O/m, C/m), and the decoders of G1 and G2, (n, d) each.
+        weights: The encoding E (d, p), channel interacting I (O/m, C/m), and the decoders of G1 and G2, (n, d) each.
         norms: That over C of the branch of G1, and those over C and over O of the branch of G2.
         groups: The number m of groups of the channel interacting module.
 
     Returns:
         G1 (N, n, C) and G2 (N, n, O).
     """
-    weights = [linear.weight for linear in linears]
     affine = [t for norm in norms for t in (norm.weight, norm.bias)]
     with torch.cuda.device_of(context):
         if norms[0].training:
@@ -92,9 +87,7 @@ class _Sizes:
         self.parts = (self.latent * self.pooled, outputs * inputs, *[self.decoded * self.latent] * 2)
 
 
-def _infer(
-    context: Tensor, weights: Sequence[Tensor], norms: Sequence[nn.BatchNorm1d], groups: int
-) -> tuple[Tensor, Tensor]:
+def _infer(context: Tensor, weights: Sequence[Tensor], norms: Sequence[Norm], groups: int) -> tuple[Tensor, Tensor]:
     from . import triton_context_kernels as kernels
 
     encoding, interacting, decode_in, decode_out = weights

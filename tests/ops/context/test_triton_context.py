@@ -13,7 +13,7 @@ from torch import nn
 
 from mmcgc.layers.gate import ContextGate
 from mmcgc.ops import triton_device
-from mmcgc.ops.context import triton_context, triton_pool
+from mmcgc.ops.context import network, triton_context, triton_pool
 
 GPU = torch.cuda.is_available()
 DEVICE = 'cuda' if GPU else 'cpu'
@@ -64,8 +64,8 @@ def gates(case, layout=torch.contiguous_format):
 def fused(gate, x):
     """The gate's terms through the kernels, on any device."""
     context = gate._pool(x)
-    assert triton_context.can_run(context, *gate._modules_in_order(), gate.channel_groups) is None
-    terms = triton_context.run(context, *gate._modules_in_order(), gate.channel_groups)
+    assert triton_context.can_run(context, *gate._parts(), gate.channel_groups) is None
+    terms = triton_context.run(context, *gate._parts(), gate.channel_groups)
     return [gate._as_kernels(term.transpose(1, 2)) for term in terms]
 
 
@@ -112,7 +112,7 @@ def test_same_result_every_time():
 def test_half_precision_context_and_one_term_of_two():
     gate, x, expected, x_ref = gates(CASES[0])
     context = gate._pool(x).detach().half().requires_grad_()
-    gate_in, _ = triton_context.run(context, *gate._modules_in_order(), gate.channel_groups)
+    gate_in, _ = triton_context.run(context, *gate._parts(), gate.channel_groups)
     gate_in.sum().backward()
     assert context.grad.dtype == torch.float16 and gate.decode_in.weight.grad.abs().max() > 0
     assert gate.decode_out.weight.grad.abs().max() == 0
@@ -175,20 +175,47 @@ def reason(change, case=CASES[0], grad=True):
     gate, x, *_ = gates(case)
     change(gate)
     with torch.set_grad_enabled(grad):
-        return triton_context.can_run(gate._pool(x), *gate._modules_in_order(), gate.channel_groups)
+        return triton_context.can_run(gate._pool(x), *gate._parts(), gate.channel_groups)
 
 
 @pytest.mark.parametrize('change, words', [
     (lambda gate: gate.eval(), 'running statistics'),
     (lambda gate: gate.interact_norm.eval(), 'running statistics'),
     (lambda gate: gate.double(), 'float32'),
-    (lambda gate: gate.decode_in.register_forward_hook(lambda *_: None), 'hook'),
-    (lambda gate: setattr(gate, 'interact_norm', nn.SyncBatchNorm(16)), 'BatchNorm1d'),
     (lambda gate: setattr(gate, 'interact_norm', nn.BatchNorm1d(16, momentum=None)), 'momentum'),
     (lambda gate: setattr(gate, 'interact_norm', nn.BatchNorm1d(16, track_running_stats=False)), 'statistics'),
-], ids=['eval', 'half-eval', 'float64', 'hook', 'sync', 'cumulative', 'untracked'])  # fmt: skip
+], ids=['eval', 'half-eval', 'float64', 'cumulative', 'untracked'])  # fmt: skip
 def test_says_why_it_cannot_run(change, words):
     assert words in reason(change)
+
+
+@pytest.mark.parametrize('change', [
+    lambda gate: gate.decode_in.register_forward_hook(lambda *_: None),
+    lambda gate: setattr(gate, 'interact_norm', nn.SyncBatchNorm(16)),
+    lambda gate: setattr(gate, 'decode_out', nn.Linear(5, 9)),
+], ids=['hook', 'sync', 'bias'])  # fmt: skip
+def test_layers_that_have_to_be_called_give_no_tensors(change):
+    gate, *_ = gates(CASES[0])
+    assert gate._parts() is not None
+    change(gate)
+    assert gate._parts() is None
+
+
+@pytest.mark.parametrize('takes', [True, False], ids=['taken', 'refused'])
+def test_the_kernels_are_asked_on_an_accelerator_alone(monkeypatch, takes):
+    gate, x, *_ = gates(CASES[0])
+    context = gate._pool(x)
+    asked = []
+
+    class OnAccelerator(torch.Tensor):
+        is_cuda = True
+
+    monkeypatch.setattr(triton_context, 'can_run', lambda *args: asked.append(args) or (None if takes else 'no'))
+    monkeypatch.setattr(triton_context, 'run', lambda *args: 'terms')
+    assert network.fused_terms(context.detach().cpu(), gate._parts, 1) is None and not asked
+    there = context.detach().as_subclass(OnAccelerator)
+    assert network.fused_terms(there, gate._parts, 1) == ('terms' if takes else None)
+    assert len(asked) == 1 and network.fused_terms(there, lambda: None, 1) is None
 
 
 def test_says_which_sizes_are_too_large():
@@ -198,8 +225,11 @@ def test_says_which_sizes_are_too_large():
 def test_says_that_tensors_are_watched():
     from torch.utils.flop_counter import FlopCounterMode
 
+    gate, x, *_ = gates(CASES[0])
+    arguments = gate._pool(x), *gate._parts(), gate.channel_groups
     with FlopCounterMode(display=False):
-        assert 'watched' in reason(lambda gate: None)
+        assert gate._parts() is None  # the mode has hooks in all modules
+        assert 'watched' in triton_context.can_run(*arguments)
 
 
 @pytest.mark.skipif(not GPU, reason='on the CPU the modules are quicker than the interpreter')
@@ -223,7 +253,7 @@ def test_second_derivatives(case):
     for module, leaf in ((gate, x), (expected, x_ref)):
         if module is gate:
             pooled = triton_pool.run(leaf, gate.pool_size)
-            terms = triton_context.run(pooled, *gate._modules_in_order(), gate.channel_groups)
+            terms = triton_context.run(pooled, *gate._parts(), gate.channel_groups)
             terms = [gate._as_kernels(term.transpose(1, 2)) for term in terms]
         else:
             terms = module(leaf)
