@@ -68,8 +68,8 @@ class BuildWithMim(build_py):
 
 
 def readme() -> str:
-    """The README for an index page: links into the repository, which lead nowhere there, become plain text."""
-    text = Path('README.md').read_text(encoding='utf-8')
+    """Return the README for an index page, without what leads nowhere there: pictures and links into the repository."""
+    text = re.sub(r'^!\[.*\n\n', '', Path('README.md').read_text(encoding='utf-8'), flags=re.MULTILINE)
     return re.sub(r'\[([^\]]+)\]\((?![a-z]+:|#)[^)]+\)', r'\1', text)
 
 

@@ -1,4 +1,4 @@
-"""``python -m mmcgc``, or ``mmcgc``: what is installed here."""
+"""Print what is installed here, as ``python -m mmcgc`` or as ``mmcgc``."""
 
 import argparse
 
@@ -8,7 +8,7 @@ COMMANDS = {function.__name__: function for function in (about.info, about.tools
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print what the command asks for; without one, everything."""
+    """Print what the command asks for, or everything if there is no command."""
     parser = argparse.ArgumentParser(prog='mmcgc', description=__doc__)
     parser.add_argument('what', nargs='?', choices=COMMANDS, help='only this part; by default all of them')
     wanted = parser.parse_args(arguments).what

@@ -1,4 +1,4 @@
-"""What is installed here, as text: versions, backends, extras, tools, configs and weights."""
+"""Describe what is installed here as text: versions, backends, extras, tools, configs and weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DISTRIBUTIONS = {'mmaction': 'mmaction2', 'sklearn': 'scikit-learn', 'pytorch_gr
 
 
 def info() -> str:
-    """Versions, then for each backend whether it can run and why not, then the packages of each extra."""
+    """Return the versions, then whether each backend can run and why not, then the packages of each extra."""
     lines = [f'mmcgc {__version__}, Python {platform.python_version()}']
     lines += [f'  {name}: {_version(name)}' for name in LIBRARIES]
     for device in ('cpu', *(['cuda'] if torch.cuda.is_available() else [])):
@@ -32,20 +32,20 @@ def info() -> str:
 
 
 def configs() -> str:
-    """The name of every config, as ``mmcgc::name`` takes it, one a line."""
+    """Return the name of every config, one a line, in the form ``mmcgc::name``."""
     folder = zoo.root() / 'configs'
     found = sorted(path.relative_to(folder) for path in folder.rglob('*.py') if '_base_' not in path.parts)
     return '\n'.join(f'mmcgc::{path.as_posix()}' for path in found)
 
 
 def tools() -> str:
-    """The path of every tool, one a line."""
+    """Return the path of every tool, one a line."""
     found = sorted(path for path in (zoo.root() / 'tools').rglob('*') if path.suffix in ('.py', '.sh'))
     return '\n'.join(map(str, found))
 
 
 def weights() -> str:
-    """The models whose weights ship with the package, and the address of each, one a line."""
+    """Return the models whose weights ship with the package, one a line, each with the address of its weights."""
     found = [f'{name}  {model["Weights"]}' for name, model in zoo.models().items() if model['Weights']]
     return '\n'.join(found) or 'No weights ship with this version.'
 
@@ -58,7 +58,7 @@ def _version(name: str) -> str:
 
 
 def _reason(name: str, device: str) -> str | None:
-    """Why a backend cannot run a small gated convolution on a device; None: it can."""
+    """Tell why a backend cannot run a small gated convolution on a device, or return None if it can."""
     x, weight = torch.zeros(1, 16, 8, 8, device=device), torch.zeros(16, 16, 3, 3, device=device)
     gate = torch.zeros(1, 16, 3, 3, device=device)
     return BACKENDS[name].can_run(x, weight, gate, gate, None, (1, 1), (1, 1), (1, 1), 1, 'sum')

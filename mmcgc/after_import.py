@@ -1,4 +1,4 @@
-"""Calling a function on a module of another library once that library is imported, without importing it before."""
+"""Call a function on a module of another library as soon as that is imported, without importing it first."""
 
 import importlib.abc
 import importlib.machinery
@@ -8,7 +8,7 @@ from types import ModuleType
 
 
 def after_import(name: str, function: Callable[[ModuleType], None]) -> None:
-    """Call ``function`` with the module ``name``: at once where it is imported already, else when it is."""
+    """Call ``function`` with the module ``name``: at once if it is imported already, else as soon as it is."""
     if name in sys.modules:
         function(sys.modules[name])
         return
@@ -18,7 +18,7 @@ def after_import(name: str, function: Callable[[ModuleType], None]) -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds what Python's own finder finds, and has the functions called that wait for it."""
+    """A finder of the modules that functions wait for, which calls these functions once the module has run."""
 
     def __init__(self):
         self.waiting: dict[str, list[Callable[[ModuleType], None]]] = {}

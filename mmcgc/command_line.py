@@ -1,4 +1,4 @@
-"""How the tools tell of a mistake: in one line, and with an exit status."""
+"""Let the tools report a mistake in one line and with an exit status."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _TOLD = (FloatingPointError, ImportError, OSError, ValueError, pickle.UnpicklingError)
-_OF_A_WORKER = ' in DataLoader worker process '  # which is raised anew in the main process
+_OF_A_WORKER = ' in DataLoader worker process '  # torch says so when it raises the error of a worker anew
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """End with ``error: ...`` and status 1 where the library says what is wrong; other errors keep their traceback.
+    """End with ``error: ...`` and status 1 if the library says what is wrong; keep the traceback of other errors.
 
     Raises:
-        SystemExit: In place of a file that is missing, a refusal, a value out of range, a loss that is no number.
+        SystemExit: If a file is missing, something is refused, a value is out of range, or a loss is no number.
     """
     try:
         yield
@@ -24,8 +24,8 @@ def plain_errors() -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    """What an error says, without the traceback in it and with control characters, as names in files may have, shown
-    as escapes."""
+    """Return what an error says in one line, without a traceback in it; control characters, which names in files may
+    have, become escapes."""
     text = str(error)
     if _OF_A_WORKER in text:
         name = f'{type(error).__name__}: '

@@ -1,7 +1,7 @@
-"""Remedies for breakages of the libraries that mmcgc plugs into, applied on ``import mmcgc``.
+"""Repair what is broken in the libraries that mmcgc plugs into, on ``import mmcgc``.
 
-Each function mends one breakage, names the upstream thread, says when it may go, and does nothing where the breakage is
-absent.  None of them imports torchvision, mmpretrain or mmaction.
+Each function repairs one thing, names the thread upstream, says when it may go, and does nothing if all is well.  None
+of them imports torchvision, mmpretrain or mmaction.
 """
 
 import functools
@@ -24,7 +24,7 @@ _libraries: list[torch.library.Library] = []  # an operator's schema lives as lo
 
 
 def apply() -> None:
-    """Apply every remedy; safe to call more than once."""
+    """Apply every remedy; it is safe to call this more than once."""
     if importlib.util.find_spec('mmcv'):
         check_mmcv()
     stub_missing_drn()
@@ -36,9 +36,9 @@ def apply() -> None:
 
 
 def check_mmcv() -> None:
-    """Raise ImportError for a missing or too old mmcv, warn about one that mmaction2 refuses.
+    """Raise ImportError if mmcv cannot be imported or is too old, and warn if mmaction2 refuses it.
 
-    The layers do without mmcv, so a missing one matters only where mmpretrain or mmaction2 is needed.
+    The layers do without mmcv; only what needs mmpretrain or mmaction2 needs it too.
 
     https://github.com/open-mmlab/mmaction2/issues/2852; the warning may go when mmaction2 takes mmcv 2.2.
     """
@@ -54,9 +54,9 @@ def check_mmcv() -> None:
 
 
 def stub_missing_drn() -> None:
-    """Stand in for ``mmaction.models.localizers.drn``, which the wheel of mmaction2 1.2.0 lacks.
+    """Provide a stand-in for ``mmaction.models.localizers.drn``, which the wheel of mmaction2 1.2.0 lacks.
 
-    https://github.com/open-mmlab/mmaction2/issues/2714; may go with the first mmaction2 release that ships the folder.
+    https://github.com/open-mmlab/mmaction2/issues/2714; this may go with the first mmaction2 that ships the folder.
     """
     name = 'mmaction.models.localizers.drn'
     localizers = _folder_of('mmaction', 'models', 'localizers')
@@ -64,7 +64,7 @@ def stub_missing_drn() -> None:
         return
 
     class DRN:
-        """Stands for the localizer that the installed mmaction2 lacks; raises ImportError when built."""
+        """A stand-in for the localizer that the installed mmaction2 lacks; to build it raises ImportError."""
 
         def __init__(self, *args, **kwargs):
             raise ImportError(
@@ -81,9 +81,9 @@ def stub_missing_drn() -> None:
 def leave_multimodal_out() -> None:
     """Let mmpretrain and mmaction be imported beside a transformers that their multimodal models cannot use.
 
-    Those models then ask for their dependencies when built, as where transformers is missing.
-    https://github.com/xinyu1205/recognize-anything/issues/219 (the same import; transformers 4.56 moved it); may go
-    when both libraries import from ``transformers.pytorch_utils``.
+    Those models then ask for their dependencies when they are built, as they do if transformers is missing.
+    https://github.com/xinyu1205/recognize-anything/issues/219 is about the same import, which transformers 4.56 moved;
+    this may go when both libraries import from ``transformers.pytorch_utils``.
     """
     source = _folder_of('transformers', 'modeling_utils.py')
     if not os.path.isfile(source) or 'apply_chunking_to_forward' in Path(source).read_text(encoding='utf-8'):
@@ -99,10 +99,10 @@ def leave_multimodal_out() -> None:
 
 
 def define_torchvision_schemas() -> None:
-    """Let torchvision be imported where its native library does not load (a CUDA build beside a CPU build of torch).
+    """Let torchvision be imported if its native library does not load (a CUDA build beside a CPU build of torch).
 
-    Its operators still raise when used; models, transforms and data sets work.
-    https://github.com/pytorch/vision/issues/8985; may go when torchvision guards its fake kernels of nms and qnms.
+    Its operators still raise errors when they are used; models, transforms and data sets work.
+    https://github.com/pytorch/vision/issues/8985; this may go when torchvision guards its fake kernels of nms and qnms.
     """
     folder = _folder_of('torchvision')
     if 'torchvision' in sys.modules or _libraries or not folder or _loads_native_library(folder):
@@ -114,13 +114,13 @@ def define_torchvision_schemas() -> None:
 
 
 def _folder_of(package: str, *parts: str) -> str:
-    """A folder of an installed package, found without importing it; empty where the package is missing."""
+    """Return the path of a part of an installed package, which is not imported; it is empty if there is no package."""
     spec = importlib.util.find_spec(package)
     return os.path.join(os.path.dirname(spec.origin), *parts) if spec and spec.origin else ''
 
 
 def _loads_native_library(folder: str) -> bool:
-    """Whether torchvision's ``_C`` loads, which is what decides whether ``import torchvision`` fails."""
+    """Tell whether torchvision's ``_C`` loads; if it does not, ``import torchvision`` fails."""
     loader = (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES)
     spec = importlib.machinery.FileFinder(folder, loader).find_spec('_C')
     if spec is None:
@@ -133,10 +133,10 @@ def _loads_native_library(folder: str) -> bool:
 
 
 def widen_action_scores() -> None:
-    """Cast the class scores of mmaction2's heads to float32: it turns them into NumPy arrays, which know no bfloat16.
+    """Cast the class scores of mmaction2's heads to float32: mmaction2 makes NumPy arrays of them, without bfloat16.
 
-    Not part of :func:`apply`: it mends what is loaded, so it is called once the model is built.
-    https://github.com/pytorch/pytorch/issues/110285; may go when mmaction2 casts before ``numpy()``.
+    This is no part of :func:`apply`: it repairs what is loaded, so call it once the model is built.
+    https://github.com/pytorch/pytorch/issues/110285; this may go when mmaction2 casts before ``numpy()``.
     """
     heads = sys.modules.get('mmaction.models.heads.base')
     for name in ('loss_by_feat', 'predict_by_feat') if heads else ():

@@ -1,4 +1,4 @@
-"""Networks in a form that exporters take: tensors in, tensors out, no operator of our own."""
+"""Bring networks into a form that exporters take: from tensors to tensors, without operators of our own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .models.translation import TranslationModel
 
 
 class _Recogniser(nn.Module):
-    """Scores (N, classes) of clips as mmaction2 takes them, (N, T, C, H, W) or (N, 1, C, T, H, W)."""
+    """A network that gives scores (N, classes) for mmaction2's clips, (N, T, C, H, W) or (N, 1, C, T, H, W)."""
 
     model: Any
 
@@ -25,7 +25,7 @@ class _Recogniser(nn.Module):
 
 
 class _Encoder(nn.Module):
-    """The encoded source (B, S, C) of tokens (B, S), padded with zeros."""
+    """A network that encodes the tokens (B, S) of a source, padded with zeros, as (B, S, C)."""
 
     def __init__(self, model: TranslationModel) -> None:
         super().__init__()
@@ -36,16 +36,16 @@ class _Encoder(nn.Module):
 
 
 def exportable(model: nn.Module) -> nn.Module:
-    """A copy of a network for ``torch.onnx.export``, ``torch.export.export`` and ``torch.jit.trace``, in eval mode.
+    """Copy a network, in eval mode, for ``torch.onnx.export``, ``torch.export.export`` and ``torch.jit.trace``.
 
     Args:
         model: A classifier of mmpretrain, a recogniser of mmaction2, a :class:`TranslationModel`, or any network that
             maps tensors to tensors.
 
     Returns:
-        A module from one tensor to one, whose gated convolutions are made of PyTorch's own operators: normalised images
-        (N, C, H, W) to scores, clips to scores, or tokens (B, S) to the encoded source (B, S, C).  Other networks stay
-        as they are but for their convolutions.
+        A module that maps one tensor to one, with gated convolutions made of PyTorch's own operators.  It maps
+        normalised images (N, C, H, W) or clips to scores, or tokens (B, S) to the encoded source (B, S, C).  Other
+        networks stay as they are but for their convolutions.
     """
     model = copy.deepcopy(model).eval()
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""The packages that only a part of mmcgc needs, and the extra of ``pip install 'mmcgc[...]'`` that brings each."""
+"""Import the packages that only a part of mmcgc needs, or tell which ``pip install 'mmcgc[...]'`` brings them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MMCV = 'install it with `pip install mmcv-lite==2.1.0`, or a full mmcv>=2.0.0rc4
 
 
 def remedy(name: str) -> str:
-    """What to install where the module ``name`` is missing; empty for one that no extra brings."""
+    """Tell what to install if the module ``name`` is missing; the text is empty if no extra brings it."""
     package = name.partition('.')[0]
     if package == 'mmcv':
         return MMCV
@@ -32,7 +32,7 @@ def remedy(name: str) -> str:
 
 
 def import_extra(name: str) -> ModuleType:
-    """Import a module of an extra; ImportError with what to install where it is missing."""
+    """Import a module of an extra; if that fails, raise an ImportError that says what to install."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -41,10 +41,10 @@ def import_extra(name: str) -> ModuleType:
 
 @contextmanager
 def optional(registry: Registry, package: str, *names: str) -> Iterator[None]:
-    """Import within what ``package`` is needed for, and registers ``names``.
+    """Surround the imports of modules that need ``package`` and register ``names``.
 
-    Where ``package`` is missing or refuses another library, the import goes on, and building one of ``names`` raises
-    ImportError with what to install.
+    If ``package`` is missing or refuses another library, the program goes on, and building one of ``names`` raises an
+    ImportError that says what to install.
     """
     try:
         yield
@@ -59,6 +59,6 @@ def optional(registry: Registry, package: str, *names: str) -> Iterator[None]:
 
 
 def _remedy(error: Exception, name: str) -> str:
-    """That of ``name`` where it is missing itself, which brings what it needs; else that of what it lacks."""
+    """Return the remedy for ``name`` if it is missing itself, which brings what it needs, else for what it lacks."""
     missing = find_spec(name.partition('.')[0]) is None
     return not missing and remedy(getattr(error, 'name', None) or '') or remedy(name)

@@ -1,6 +1,6 @@
-"""Gated convolutions in the operation counts of MMEngine and fvcore, which know no operators of other packages.
+"""Let MMEngine and fvcore count the operations of gated convolutions: they know no operators of other packages.
 
-``torch.utils.flop_counter`` learns of them in :mod:`mmcgc.ops`.  The libraries are not imported for it.
+``torch.utils.flop_counter`` learns of them in :mod:`mmcgc.ops`.  The libraries are not imported for this.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ OPERATORS = ('mmcgc::tiled_conv', 'mmcgc::triton_conv')
 
 
 def register() -> None:
-    """Give the libraries a handle for each operator; safe to call more than once."""
+    """Give the libraries a handle for each operator; it is safe to call this more than once."""
     after_import('mmengine.analysis.complexity_analysis', _extend_mmengine)
     after_import('fvcore.nn.flop_count', _extend_flop_count)
     after_import('fvcore.nn.activation_count', _extend_activation_count)
 
 
 def gated_conv(inputs: list[Any], outputs: list[Any]) -> Counter:
-    """Multiply-adds of the operator in a trace, from the values (``torch._C.Value``) that it takes and gives.
+    """Count the multiply-adds of the operator in a trace, from the values (``torch._C.Value``) that it takes and gives.
 
-    They are those of the plain convolution, ``conv``, and one for every element of a gated kernel, ``gate_product``.
+    Those of the plain convolution count as ``conv``, and one for every element of a gated kernel as ``gate_product``.
     """
     conv, product = multiply_adds(*(value.type().sizes() for value in (inputs[0], inputs[1], outputs[0])))
     return Counter(conv=conv, gate_product=product)

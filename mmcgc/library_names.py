@@ -1,6 +1,6 @@
-"""The model zoo of mmcgc under its names in MMEngine, mmpretrain and mmaction2, put there on ``import mmcgc``.
+"""Let MMEngine, mmpretrain and mmaction2 find the models of mmcgc by their names, on ``import mmcgc``.
 
-The libraries are not imported for it: what is in one that is not imported yet follows when it is.
+The libraries are not imported for this: one that is not imported yet learns the names as soon as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PREFIX = 'mmcgc::'
 
 
 def register() -> None:
-    """Let the libraries find the zoo; safe to call more than once."""
+    """Let the libraries find the zoo; it is safe to call this more than once."""
     if 'mmcgc' in MODULE2PACKAGE:
         return
     MODULE2PACKAGE['mmcgc'] = 'mmcgc'
@@ -34,7 +34,7 @@ def register() -> None:
 
 
 def _resolve_bases() -> None:
-    """``_base_ = 'mmcgc::...'``: from a checkout too, and with no scope of ours, which its types do not belong to."""
+    """Resolve ``_base_ = 'mmcgc::...'``, from a checkout too, and without our scope: its types do not belong to it."""
     resolve = Config._get_cfg_path
 
     @functools.wraps(resolve)
@@ -50,7 +50,7 @@ def _resolve_bases() -> None:
 
 
 def _extend_hub(hub: ModuleType) -> None:
-    """``mmengine.hub.get_config('mmcgc::...')``, and with it ``get_model``."""
+    """Let ``mmengine.hub.get_config``, and with it ``get_model``, take ``'mmcgc::...'``."""
     get = hub.get_config
 
     @functools.wraps(get)
@@ -74,7 +74,7 @@ def _extend_hub(hub: ModuleType) -> None:
 
 
 def _extend_inferencers(infer: ModuleType) -> None:
-    """Names of video models in mmaction2's inferencers, and of all under the scope ``mmcgc``."""
+    """Let mmaction2's inferencers take the names of video models, and those of the scope ``mmcgc`` all names."""
     base = infer.BaseInferencer
     read = base._get_models_from_metafile
 
@@ -91,7 +91,7 @@ def _extend_inferencers(infer: ModuleType) -> None:
 
 
 def _extend_model_hub(apis: ModuleType) -> None:
-    """Names of image models in ``mmpretrain.get_model``, ``list_models`` and the inferencers.
+    """Let ``mmpretrain.get_model``, ``list_models`` and the inferencers take the names of image models.
 
     A name that mmpretrain has too stays mmpretrain's.
     """

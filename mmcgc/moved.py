@@ -1,4 +1,4 @@
-"""Module paths that have moved: importing an old one gives the module at its new place, with a warning."""
+"""Let modules be imported from their old places, which gives the modules at the new places and a warning."""
 
 import importlib
 import importlib.abc
@@ -66,7 +66,7 @@ MOVED = {
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds a module under its old name, and loads the one at the new place, which keeps its own name and spec."""
+    """A finder of modules by old names, which loads those at the new places; these keep their own names and specs."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -84,10 +84,10 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None
-        module.__spec__ = module.__spec__.loader_state  # the import system has put the old name's in its place
+        module.__spec__ = module.__spec__.loader_state  # the import system has set the spec of the old name
 
 
 def install() -> None:
-    """Let the old names be imported; safe to call more than once."""
+    """Let the old names be imported; it is safe to call this more than once."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

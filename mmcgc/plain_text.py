@@ -1,4 +1,4 @@
-"""Text in UTF-8, and nothing that only looks like it."""
+"""Decode text in UTF-8, and refuse what is none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 
 _BYTE_ORDER_MARK = '\ufeff'
-_OTHER_MARKS = {  # UTF-32 first: its mark begins like that of UTF-16
+_OTHER_MARKS = {  # UTF-32 comes first, because its mark begins like that of UTF-16
     codecs.BOM_UTF32_LE: 'UTF-32',
     codecs.BOM_UTF32_BE: 'UTF-32',
     codecs.BOM_UTF16_LE: 'UTF-16',
@@ -16,15 +16,15 @@ _OTHER_MARKS = {  # UTF-32 first: its mark begins like that of UTF-16
 
 
 def decode_lines(lines: Iterable[bytes], where: str) -> Iterator[str]:
-    """The lines of a file with their ends, byte order marks left out.
+    """Yield the lines of a file with their ends and without byte order marks.
 
     Args:
-        lines: The lines in bytes, as a file gives them that was opened in binary mode.
+        lines: The lines in bytes, as a file opened in binary mode gives them.
         where: The file, for the error.
 
     Raises:
-        ValueError: They are UTF-16, Latin-1 or no text at all, or end in carriage returns alone; says how to convert
-            them.
+        ValueError: If they are UTF-16, Latin-1 or no text at all, or end in carriage returns alone; the message says
+            how to convert them.
     """
     for number, line in enumerate(lines, 1):
         other = next((name for mark, name in _OTHER_MARKS.items() if line.startswith(mark)), None)
@@ -51,7 +51,7 @@ def decode_lines(lines: Iterable[bytes], where: str) -> Iterator[str]:
 
 
 def decode_text(content: bytes, where: str) -> str:
-    """The text of a whole file; see :func:`decode_lines`."""
+    """Return the text of a whole file; see :func:`decode_lines`."""
     return ''.join(decode_lines(io.BytesIO(content), where))
 
 

@@ -1,4 +1,4 @@
-"""How far a tool has come, and how long it still takes."""
+"""Show how far a tool has come, and how long it still takes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Task = TypeVar('Task')
 
 
 def tracked(tasks: Iterable[Task], count: int | None = None) -> Iterator[Task]:
-    """Give ``tasks`` one after the other, under MMEngine's bar with the time left.
+    """Yield ``tasks`` one after the other, while MMEngine's bar shows the time that is left.
 
     The bar goes to standard error, and only to a terminal: a log file would keep every state of it.
 
     Args:
-        tasks: what is worked on.
-        count: how many there are, where ``tasks`` has no length; the bar of an unknown number says how many are done.
+        tasks: What is worked on.
+        count: How many there are, if ``tasks`` has no length; the bar of an unknown number says how many are done.
     """
     if not sys.stderr.isatty():
         yield from tasks

@@ -1,4 +1,4 @@
-"""Constructors that show every argument that they take, those of the classes that they extend among them."""
+"""Let constructors show every argument that they take, with those of the classes that they extend."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _COLLECTED = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
 def shows_arguments(*fixed: str) -> Callable[[Class], Class]:
-    """Decorator of a class whose constructor hands ``**kwargs`` on to that of a base.
+    """Decorate a class whose constructor hands ``**kwargs`` on to that of a base.
 
     ``help`` and ``inspect.signature`` then name the arguments of the installed base in the place of ``**kwargs``, and
     an editor completes them.  What the constructor does stays as it is.
 
     Args:
-        fixed: arguments of the base that the class gives by itself, so that nobody else can.
+        fixed: Arguments of the base that the class sets by itself, so that nobody else can.
     """
 
     def decorate(cls: Class) -> Class:

@@ -1,4 +1,4 @@
-"""What MMEngine's hub calls on a library before it builds one of its models."""
+"""Register all parts of mmcgc; MMEngine's hub calls this on a library before it builds one of its models."""
 
 from mmengine.registry import Registry
 from mmengine.registry import init_default_scope as make_default_scope

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, and that are never what they are made from."""
+"""Write files and folders that are whole or not there, and never over what they are made from."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[Path]:
-    """A name to write to, in the same folder and with the same suffix, which becomes ``path`` in one step at the end.
+    """Yield a name to write to, beside ``path`` and with its suffix; the file becomes ``path`` in one step at the end.
 
     After an error nothing of it is left, and a file that was there before stays.  Its content is on the disk before it
     takes its place, so that a power cut does not leave an empty file either.  Missing folders are made.  A link stays
-    one, and a device or a pipe (``/dev/stdout``) is written to as it is.
+    a link, and a device or a pipe (``/dev/stdout``) is written to as it is.
 
     Args:
         path: The file to write.
         inputs: What the content is made from (see :func:`check_outputs`).
 
     Raises:
-        ValueError: ``path`` is a folder, or one of the inputs.
-        OSError: The file cannot be written; names ``path``.
+        ValueError: If ``path`` is a folder, or one of the inputs.
+        OSError: If the file cannot be written; the error names ``path``.
     """
     path = Path(os.path.realpath(path))
     check_outputs([path], inputs)
@@ -48,13 +48,13 @@ def whole_file(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[
 
 
 def write_whole_files(folder: str | Path, files: Iterable[tuple[str, str | bytes]]) -> None:
-    """Write several files, which take their places in a folder, in their order, only once all of them are written.
+    """Write several files; they take their places in a folder, in their order, only once all of them are written.
 
     Text is written in UTF-8 with the line ends that it has.  After an error what was in the folder before stays.
 
     Args:
-        folder: Where they go; it is made where it is missing.
-        files: Name and content of each; what is read from the iterator may fail at any file.
+        folder: Where they go; it is made if it is missing.
+        files: Name and content of each; the iterator may raise an error at any file.
     """
     folder = Path(folder)
     made = not folder.is_dir()
@@ -78,11 +78,11 @@ def write_whole_files(folder: str | Path, files: Iterable[tuple[str, str | bytes
 
 @contextmanager
 def whole_folder(path: str | Path, keep: bool = False) -> Iterator[Path]:
-    """An empty folder beside ``path``, which takes its place at the end; after an error ``path`` is as it was.
+    """Yield an empty folder beside ``path``, which takes its place at the end; after an error ``path`` is as it was.
 
     Args:
         path: The folder to write.
-        keep: Whether a folder that is there by then stays, because another process was first, or goes.
+        keep: Whether a folder that is there by then stays, because another process was first; else it is replaced.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def whole_folder(path: str | Path, keep: bool = False) -> Iterator[Path]:
         new, old = Path(staging, 'new'), Path(staging, 'old')
         new.mkdir()
         yield new
-        os.sync()  # thousands of files: one by one they would take minutes
+        os.sync()  # to flush thousands of files one by one would take minutes
         if path.exists() and keep:
             return
         if path.exists():
@@ -107,10 +107,10 @@ def whole_folder(path: str | Path, keep: bool = False) -> Iterator[Path]:
 
 def check_outputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
     """Refuse to write what is read, under whatever name: the same file, a file in a folder that is read, or a folder
-    with a file in it that is read.  Refuse a place where nothing can be written, too, before the work is done.
+    that holds what is read.  Refuse a place where nothing can be written, too, before the work is done.
 
     Raises:
-        ValueError: Names both, or what is no folder.
+        ValueError: If an output is refused; the message names it, and the input or the place that is in its way.
     """
     inputs = [str(path) for path in inputs]
     for output in map(str, outputs):

@@ -1,4 +1,4 @@
-"""The models that mmcgc has a config for, by name, and the weights that ship with some of them."""
+"""Find by name the models that mmcgc has a config for, and the weights that ship with some of them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SCHEME = 'mmcgc://'
 
 
 def root() -> Path:
-    """The folder of ``configs``, ``tools`` and ``model-index.yml``: in a wheel ``mmcgc/.mim``, else the checkout."""
+    """Find the folder of ``configs``, ``tools`` and ``model-index.yml``: ``mmcgc/.mim`` in a wheel, or the checkout."""
     mim = PACKAGE / '.mim'
     return mim if mim.is_dir() else PACKAGE.parent
 
 
 @lru_cache(maxsize=1)
 def models() -> dict[str, dict[str, Any]]:
-    """What the metafiles say of every model, by name.
+    """Return what the metafiles say of every model, by name.
 
     ``Config`` is an absolute path, ``Weights`` an address or None, ``Task`` that of the model's collection.
     """
@@ -42,10 +42,10 @@ def models() -> dict[str, dict[str, Any]]:
 
 
 def config_path(name: str) -> str:
-    """The absolute path of the config ``name``, as in ``mmcgc::name``: a path below ``configs``.
+    """Return the absolute path of the config ``name``, which is a path below ``configs``, as in ``mmcgc::name``.
 
     Raises:
-        FileNotFoundError: There is no such config.
+        FileNotFoundError: If there is no such config.
     """
     path = root() / 'configs' / name
     if not path.is_file():
@@ -54,16 +54,16 @@ def config_path(name: str) -> str:
 
 
 def weights_path(address: str, folder: Path | None = None) -> Path:
-    """The file of weights that ``address`` (``mmcgc://NAME``) stands for, found whole.
+    """Return the file of weights that ``address`` (``mmcgc://NAME``) stands for, once its SHA256 has been checked.
 
     Args:
-        address: As ``Weights`` in a metafile has it.
-        folder: Of the weights and of their ``SHA256SUMS``, which is what ``sha256sum`` prints; by default the folder
-            that ships with the package.
+        address: The address, as ``Weights`` in a metafile has it.
+        folder: The folder of the weights and of their ``SHA256SUMS``, which is what ``sha256sum`` prints; by default
+            the one that ships with the package.
 
     Raises:
-        FileNotFoundError: No such weights ship with this version.
-        ValueError: The file is not the one that was published.
+        FileNotFoundError: If no such weights ship with this version.
+        ValueError: If the file is not the one that was published.
     """
     folder = folder or WEIGHTS
     name, known = address.removeprefix(SCHEME), read_sums(folder)
@@ -81,7 +81,7 @@ def weights_path(address: str, folder: Path | None = None) -> Path:
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """The SHA256 of each file that the ``SHA256SUMS`` of a folder names; none where it has no such list."""
+    """Return the SHA256 of each file that the ``SHA256SUMS`` of a folder names; it is empty without such a list."""
     sums = folder / SUMS
     lines = sums.read_text(encoding='utf-8').splitlines() if sums.is_file() else []
     return {file: digest for digest, file in (line.split(maxsplit=1) for line in lines)}

@@ -79,6 +79,14 @@ def test_an_input_that_is_not_there_or_of_another_kind(folder, monkeypatch, tool
     assert name in mistake(folder, monkeypatch, tool, ARGUMENTS[tool][0].replace('FILE', name))
 
 
+@pytest.mark.parametrize('tool', [tool for tool in TOOLS if '--device' in (ROOT / 'tools' / tool).read_text()])
+def test_a_device_that_is_not_here(folder, monkeypatch, tool):
+    arguments = ARGUMENTS[tool][1].replace('OUT', 'new')
+    assert re.match(
+        "error: the device 'gpu' cannot be used here", mistake(folder, monkeypatch, tool, f'{arguments} --device gpu')
+    )
+
+
 @pytest.mark.parametrize('tool', [tool for tool, (_, output) in ARGUMENTS.items() if output])
 def test_an_output_that_cannot_be_written_is_refused_at_once(folder, monkeypatch, tool):
     message = mistake(folder, monkeypatch, tool, ARGUMENTS[tool][1].replace('OUT', 'b.txt/out'))

@@ -1,6 +1,6 @@
-"""Train configs over seeds, N at a time, and compare them: table, paired differences, curves, CSV.
+"""Train configs over seeds, some at a time, and compare them by a table, paired differences, curves and a CSV.
 
-Killed or stopped at any moment, the same command goes on; when all is trained, it draws the table again.
+The command may be killed or stopped at any moment; the same command goes on, and at the end it draws the table again.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train with one process a GPU (or, on a machine without GPUs, with so many CPU processes).
+# Train with PROCESSES processes, each on a GPU of its own, or all on the CPU if the machine has no GPU.
 #   [NNODES=1 NODE_RANK=0 MASTER_ADDR=127.0.0.1 PORT=29500] tools/dist_train.sh CONFIG PROCESSES [arguments of train.py]
 set -euo pipefail
 

@@ -1,4 +1,4 @@
-"""Test a checkpoint: images, video or text."""
+"""Test a checkpoint of a model of images, video or text."""
 
 import argparse
 import os

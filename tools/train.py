@@ -1,4 +1,4 @@
-"""Train a model: images, video or text."""
+"""Train a model of images, video or text."""
 
 import argparse
 import os

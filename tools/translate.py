@@ -1,4 +1,4 @@
-"""Translate text: a sentence, a file, or standard input, line by line."""
+"""Translate a sentence, a file, or standard input line by line."""
 
 import argparse
 import sys

@@ -1,1 +1,1 @@
-"""Looking at context-gated networks."""
+"""Measure, count and draw what context-gated networks do."""

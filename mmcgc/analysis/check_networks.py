@@ -1,4 +1,4 @@
-"""Whether networks of other libraries survive being gated: their function, a training step, their state, an export."""
+"""Check that networks of other libraries survive being gated: their function, a training step, state and export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .neighbours import SOURCES, Source
 from .tables import markdown_table
 
 CHECKS = ('function', 'step', 'state', 'export')
-# The largest difference, over the largest magnitude of an output, that counts as none; float32 rounds at every layer.
+# A difference below this share of an output's largest magnitude counts as none; float32 rounds at every layer.
 SAME = {torch.float64: 1e-5, torch.float32: 1e-2}
 
 
@@ -26,14 +26,14 @@ class Result:
     """What was found about one network.
 
     Attributes:
-        name: its library and its name there.
-        gated, convs: numbers of convolutions with more than one kernel element; those that are gated, and all.
-        plain: of those that stay plain, by name, the reason.
-        differences: by dtype, the largest difference between the outputs of the gated and the plain network with the
-            same weights, over the largest magnitude of the output, in eval and train mode.
-        passed: by check, what to print of it.
-        failed: by check, or for 'build', what went wrong.
-        seconds: that all took.
+        name: Its library and its name there.
+        gated, convs: Numbers of convolutions with more than one kernel element: those that are gated, and all.
+        plain: The reason for each convolution that stays plain, by name.
+        differences: The largest difference between the outputs of the gated and the plain network with the same
+            weights, over the largest magnitude of the output, in eval and train mode, by dtype.
+        passed: What to print of each check that passed.
+        failed: What went wrong in a check, or in 'build'.
+        seconds: Time that all checks took.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Result:
     seconds: float = 0
 
     def cells(self) -> list[str]:
-        """The row of the table."""
+        """Return the row of the table."""
         differences = [f'{self.differences[dtype]:.0e}' if dtype in self.differences else '-' for dtype in SAME]
         checks = [f'{self.passed.get(name, "-")}' if name not in self.failed else '**failed**' for name in CHECKS]
         return [self.name, f'{self.gated}/{self.convs}', *differences, *checks, f'{self.seconds:.0f}']
@@ -56,12 +56,12 @@ def check_networks(names: Sequence[str] = (), source: str | None = None) -> Iter
     """Check networks, one after the other; a failure of one does not keep the others from being checked.
 
     Args:
-        names: of the networks, as their library calls them, for mmdet and mmseg the path of the recipe without
-            ``.py``; all of the list in :mod:`.neighbours` if there are none.
-        source: the library; where it is None, the names must be in the list.
+        names: Names of the networks in their library, for mmdet and mmseg the path of the recipe without ``.py``; all
+            of the list in :mod:`.neighbours` if there are none.
+        source: The library; if it is None, the names must be in the list.
 
     Raises:
-        ValueError: a name that no list has, without a source.
+        ValueError: If no list has a name and there is no source.
     """
     sources = SOURCES if source is None else {source: SOURCES[source]}
     wanted = [(key, name) for key, value in sources.items() for name in names or value.networks]
@@ -75,7 +75,7 @@ def check_networks(names: Sequence[str] = (), source: str | None = None) -> Iter
 
 
 def check(source: Source, name: str, title: str) -> Result:
-    """Build a network of a library plain and gated, and check the one against the other."""
+    """Build a network of a library plain and gated, and check the gated one against the plain one."""
     result, start = Result(title), time.perf_counter()
     with _noted(result, 'build'):
         source.require()
@@ -102,7 +102,7 @@ def check(source: Source, name: str, title: str) -> Result:
 
 
 def table(results: Sequence[Result]) -> str:
-    """The results as a Markdown table, with a line below it for each failure and each convolution left plain."""
+    """Return the results as a Markdown table, with a line below for each failure and each convolution left plain."""
     header = ['network', 'gated', *(str(dtype).removeprefix('torch.') for dtype in SAME), *CHECKS, 'seconds']
     lines = [markdown_table(header, [result.cells() for result in results], right=(1, 2, 3, 5, 8))]
     for result in results:
@@ -113,7 +113,7 @@ def table(results: Sequence[Result]) -> str:
 
 @contextmanager
 def _noted(result: Result, check: str) -> Iterator[None]:
-    """Whatever goes wrong within is a failure of the check, and no more than that: it is another library's code."""
+    """Note any error within as a failure of the check, and go on, because the code is another library's."""
     try:
         yield
     except Exception as error:
@@ -126,7 +126,7 @@ def _seeded(build: Callable, seed: int, *arguments) -> nn.Module:
 
 
 def _wake(model: nn.Module) -> None:
-    """Give values to parameters that start at zero or near it, as scales of residual branches do, which hide them."""
+    """Give values to parameters that start at or near zero; as scales of residual branches they would hide these."""
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -143,25 +143,25 @@ def _load_plain(gated: nn.Module, plain: nn.Module) -> None:
 
 def _largest_difference(plain: nn.Module, gated: nn.Module, x: Tensor) -> float:
     found = [_difference(plain.train(mode), gated.train(mode), x) for mode in (False, True)]
-    if not all(difference < SAME[x.dtype] for difference in found):  # NaN is not
+    if not all(difference < SAME[x.dtype] for difference in found):  # so that NaN fails too
         raise ValueError(f'the outputs differ by {found[0]:.1e} in eval and {found[1]:.1e} in train mode, {x.dtype}')
     return max(found)
 
 
 def _difference(plain: Callable, gated: Callable, x: Tensor) -> float:
-    """Of all outputs the largest difference over the largest magnitude; NaN where an output of both is zero."""
+    """Return the largest difference of any output over its largest magnitude; NaN if an output of both is zero."""
     pairs = zip(_outputs(plain, x), _outputs(gated, x), strict=True)
     return torch.stack([(g - p).abs().max() / p.abs().max() for p, g in pairs]).max().item()
 
 
 @torch.no_grad()
 def _outputs(model: Callable, x: Tensor) -> list[Tensor]:
-    torch.manual_seed(0)  # dropout
+    torch.manual_seed(0)  # so that dropout draws the same
     return [y for y in tree_leaves(model(x)) if isinstance(y, Tensor)]
 
 
 def _step(model: nn.Module, loss_of: Callable[[], Tensor]) -> str:
-    """Take a step of SGD, in which every convolution whose weight has a gradient must move its gate; how many did."""
+    """Take a step of SGD, in which each layer whose weight has a gradient must move its gate; return how many did."""
     layers = gated_layers(model.train())
     before = {name: [p.detach().clone() for p in layer.gate.parameters()] for name, layer in layers.items()}
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -170,7 +170,7 @@ def _step(model: nn.Module, loss_of: Callable[[], Tensor]) -> str:
     loss = loss_of()
     loss.backward()
     learning = {name for name, layer in layers.items() if _has_gradient(layer)}
-    nn.utils.clip_grad_norm_(parameters, 1)  # a longer one from untrained weights may leave only rounding
+    nn.utils.clip_grad_norm_(parameters, 1)  # a longer step from untrained weights may leave only rounding
     optimizer.step()
     not_finite = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
     if not_finite or not loss.isfinite():

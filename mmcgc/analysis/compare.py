@@ -1,4 +1,4 @@
-"""Trainings of several configs over several seeds, and the table, curves and numbers that compare them."""
+"""Train several configs over several seeds, and write the table, curves and numbers that compare them."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ def compare(
     runs_from: Sequence[str] = (),
     command: str = '',
 ) -> str:
-    """Train every config with every seed, and write what comes out.
+    """Train every config with every seed, and compare the results.
 
     A run is in ``<work_dir>/<name of the config>/seed-<K>``; one that is finished is not run again, and one that was
-    broken off goes on.  The runs of a seed see the same order of samples, and start with the same weights where they
-    have them in common (:func:`write_initial_weights`).
+    broken off goes on.  The runs of a seed see the samples in the same order, and start with the same weights as far
+    as they have them in common (:func:`write_initial_weights`).
 
     Args:
-        configs: Paths; the first is what the others share their initial weights with.
-        seeds: Of the trainings; all configs of the first one are trained first.
-        work_dir: Of the whole comparison.
+        configs: Paths of the configs; the first is the one that the others share their initial weights with.
+        seeds: Seeds of the trainings; all configs are trained with the first seed before the next one.
+        work_dir: Folder of the whole comparison.
         train_tool: Path of ``tools/train.py``.
         jobs: Trainings at a time, of one thread each.
-        minutes: Stop after so many, to go on with the same call later.
-        metric: A scalar of the validation, by default the first that is logged; what counts is its last value.
+        minutes: Time after which to stop; the same call goes on later.
+        metric: A scalar of the validation, by default the first that is logged; its last value counts.
         cfg_options: Overrides of all configs.
-        draw_only: Train nothing, and take the runs that are finished.
+        draw_only: Whether to train nothing, and take the runs that are finished.
         runs_from: The ``runs.csv`` of comparisons made elsewhere.  Their runs count as finished and stand in the
             table, but not among the curves.
-        command: What the table says that it comes from.
+        command: The command line that stands below the table.
 
     Returns:
         The table, or a line that says which networks have no finished run yet.  The table is also in ``table.md``; the
         runs are in ``runs.csv``, the curves in ``curves.png`` and ``curves.csv``.
 
     Raises:
-        FileNotFoundError: A config is missing, or with ``draw_only`` none of its runs is finished.
-        ValueError: Two configs have one name, runs of ``work_dir`` were made with a config that has changed, or a file
-            of ``runs_from`` is none of a comparison, or is of another metric.
-        ChildProcessError: A training failed.
+        FileNotFoundError: If a config is missing, or with ``draw_only`` none of its runs is finished.
+        ValueError: If two configs have one name, runs of ``work_dir`` were made with a config that has changed, or a
+            file of ``runs_from`` is not that of a comparison, or has another metric.
+        ChildProcessError: If a training failed.
     """
     folder = Path(work_dir)
     paths = {Path(path).stem: path for path in configs}
@@ -100,7 +100,7 @@ def compare(
     finished = {key: run for key, run in runs.items() if trainings[key].finished}
     arms = [Arm(name, {seed: run for (other, seed), run in finished.items() if other == name}) for name in paths]
     missing = [arm.name for arm in arms if not (arm.runs or any(name == arm.name for name, _ in done))]
-    if missing and not draw_only:  # the minutes were over
+    if missing and not draw_only:  # because the minutes were over
         return f'No table yet: no run of {", ".join(missing)} is finished'
     if missing:
         raise FileNotFoundError(
@@ -113,12 +113,12 @@ def compare(
 
 
 def _length(cfg: Config) -> int:
-    """Epochs, or iterations where the config counts them."""
+    """Return the number of epochs, or of iterations if the config counts them."""
     return cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters
 
 
 def _keep_settings(path: Path, loaded: dict[str, Config]) -> None:
-    """Runs are kept, so those of a config must all be made with it as it is."""
+    """Note the configs, and refuse one that has changed: its runs are kept, and must all be made with one config."""
     sums = {name: hashlib.sha256(cfg.pretty_text.encode()).hexdigest() for name, cfg in loaded.items()}
     before = json.loads(path.read_text()) if path.is_file() else {}
     other = [name for name, value in sums.items() if before.get(name, value) != value]

@@ -1,4 +1,4 @@
-"""The tables of a comparison: each network over its seeds, and the paired difference of every two networks."""
+"""Write the tables of a comparison: each network over its seeds, and the paired difference of every two networks."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Arm:
 
 
 def paired_difference(first: dict[int, float], second: dict[int, float]) -> tuple[list[float], float, float]:
-    """The differences ``second - first`` of the seeds that both have, their mean, and half of its 95 % interval.
+    """Return the differences ``second - first`` of the seeds that both have, their mean, and half of its 95 % interval.
 
-    The interval is Student's for the mean of the differences; infinite where there is one.
+    The interval is Student's for the mean of the differences; it is infinite if there is only one.
 
     Raises:
-        ValueError: They have no seed in common.
+        ValueError: If they have no seed in common.
     """
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
@@ -48,11 +48,11 @@ def paired_difference(first: dict[int, float], second: dict[int, float]) -> tupl
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[dict]:
-    """The rows of ``runs.csv`` of comparisons, as :func:`write_tables` writes them; the first counts for each run.
+    """Read the rows of ``runs.csv`` of comparisons, as :func:`write_tables` writes it; for each run the first counts.
 
     Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file is none of a comparison.
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is not that of a comparison.
     """
     found: dict[tuple[str, int], dict] = {}
     for path in paths:
@@ -73,17 +73,17 @@ def read_runs(paths: Sequence[str | Path]) -> list[dict]:
 def write_tables(
     arms: Sequence[Arm], folder: Path, metric: str | None, command: str, elsewhere: Sequence[dict] = ()
 ) -> str:
-    """Write ``runs.csv``, a line a run, and ``table.md``; returns the latter.
+    """Write ``runs.csv``, a line a run, and ``table.md``; return the latter.
 
     Args:
-        arms: Of the comparison.
-        folder: Where the files go.
+        arms: The networks of the comparison.
+        folder: Folder of the files.
         metric: A scalar of the validation; by default the first.  Its last value counts.
-        command: Stands below the tables.
+        command: The command line that stands below the tables.
         elsewhere: Rows of other runs of these networks, from :func:`read_runs`.
 
     Raises:
-        FileNotFoundError, ValueError: A run has no log, or not that metric.
+        FileNotFoundError, ValueError: If a run has no log, or not that metric.
     """
     rows = [_row(arm.name, seed, run, metric) for arm in arms for seed, run in arm.runs.items()] + [*elsewhere]
     order = [arm.name for arm in arms]

@@ -1,4 +1,4 @@
-"""Lets libraries be imported beside mmcv-lite that ask for the compiled operators of the full mmcv."""
+"""Make libraries that ask for the compiled operators of the full mmcv importable beside mmcv-lite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import ModuleType
 
 
 def stand_in_for_operators() -> None:
-    """Let ``mmcv.ops`` be imported where its compiled part is missing; an operator that is called raises ImportError.
+    """Let ``mmcv.ops`` be imported if its compiled part is missing; an operator that is called raises ImportError.
 
     mmdet and mmseg import all operators, and many of their networks call none in a training on a CPU: RetinaNet, FCOS,
     YOLOX, FCN and UPerNet do not.  Detectors call one in prediction, to drop boxes that overlap.
@@ -26,7 +26,7 @@ def stand_in_for_operators() -> None:
 
 
 class _Operators(ModuleType):
-    """Has an operator of every name, and runs none."""
+    """A module that has an operator of every name, and runs none."""
 
     def __init__(self, name: str):
         super().__init__(name)

@@ -1,4 +1,4 @@
-"""Networks of other libraries, plain and gated, as each library builds them; no weights are downloaded."""
+"""Build networks of other libraries, plain and gated, as each library does; no weights are downloaded."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Source:
     """A library whose networks can be gated.
 
     Attributes:
-        needs: the modules that are imported, and for each the pip package that brings it.
-        build: from a network's name and whether it is gated to the network.
-        loss: from a network and its input x (B, 3, *S) to a loss that the library trains it with.
-        networks: the names that are checked by default, with the size S of their input, None for (64, 64).  Where a map
-            shrinks to one pixel, a batch norm over two samples gives signs, and plain networks are no longer the same
-            in float32.
+        needs: The modules that are imported, and for each the pip package that brings it.
+        build: The function that takes a network's name and whether it is gated, and returns the network.
+        loss: The function that takes a network and its input x (B, 3, *S), and returns a loss of the library.
+        networks: The names that are checked by default, with the size S of their input, None for (64, 64).  If a map
+            shrinks to one pixel, a batch norm over two samples gives mere signs, which rounding in float32 may flip:
+            such an input is too small to compare networks.
     """
 
     needs: dict[str, str]
@@ -39,15 +39,15 @@ class Source:
     networks: dict[str, tuple[int, ...] | None]
 
     def inputs(self, name: str) -> Tensor:
-        """Two random inputs (2, 3, *S), the same at each call."""
+        """Return two random inputs (2, 3, *S), the same at each call."""
         size = self.networks.get(name) or (64, 64)
         return torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
 
     def require(self) -> None:
-        """Import what the networks are made of.
+        """Import the modules that the networks need.
 
         Raises:
-            ImportError: with the pip package of the module that is missing, or that lacks something itself.
+            ImportError: If a module is missing or lacks something itself; the error names its pip package.
         """
         stand_in_for_operators()
         for module, package in self.needs.items():
@@ -58,15 +58,25 @@ class Source:
 
 
 def _by_config(cfg: Config, gated: bool) -> nn.Module:
-    """The whole model of a config; gated as by the line ``model = dict(type='mmcgc.GatedNetwork', network=...)``."""
+    """Build the model of a config, gated as by the line ``model = dict(type='mmcgc.GatedNetwork', network=...)``."""
     if gated:
         network = f'{cfg.default_scope}.{cfg.model.type}'
         cfg.merge_from_dict(dict(model=dict(type='mmcgc.GatedNetwork', network=network)))
-    return revert_sync_batchnorm(build_network(cfg))  # which OpenMMLab's tools do too where there is one process
+    return revert_sync_batchnorm(build_network(cfg))  # as OpenMMLab's tools do if there is one process
 
 
 def _recipe(library: str) -> Callable[[str, bool], nn.Module]:
-    return lambda name, gated: _by_config(Config.fromstring(f"_base_ = '{library}::{name}.py'", '.py'), gated)
+    """Builds a recipe of a library, gated as a whole; or a leaf of ours over one, which gates its backbone."""
+
+    def build(name: str, gated: bool) -> nn.Module:
+        if not name.startswith('mmcgc::'):
+            return _by_config(Config.fromstring(f"_base_ = '{library}::{name}.py'", '.py'), gated)
+        cfg = Config.fromstring(f"_base_ = '{name}.py'", '.py')
+        if not gated:
+            cfg.model.backbone.conv_cfg = None
+        return revert_sync_batchnorm(build_network(cfg))
+
+    return build
 
 
 def _timm(name: str, gated: bool) -> nn.Module:
@@ -84,7 +94,7 @@ def _torchvision(name: str, gated: bool) -> nn.Module:
 
 
 def class_loss(model: nn.Module, x: Tensor) -> Tensor:
-    """The sum over all outputs (B, classes, ...)."""
+    """Sum the cross entropy of class 0 over all outputs (B, classes, ...)."""
     return sum(F.cross_entropy(y, torch.zeros_like(y[:, 0], dtype=torch.long)) for y in tree_leaves(model(x)))
 
 
@@ -145,6 +155,9 @@ SOURCES = {
                 'retinanet/retinanet_r50_fpn_1x_coco',
                 'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco',
                 'yolox/yolox_tiny_8xb8-300e_coco',
+                'mmcgc::detection/cgc-retinanet_r50_fpn_1x_coco',
+                'mmcgc::detection/cgc-fcos_r50-caffe_fpn_gn-head_1x_coco',
+                'mmcgc::detection/cgc-yolox_tiny_8xb8-300e_coco',
             ]
         ),
     ),
@@ -156,6 +169,8 @@ SOURCES = {
             [
                 'fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024',
                 'upernet/upernet_r50_4xb2-40k_cityscapes-512x1024',
+                'mmcgc::segmentation/cgc-fcn_r50-d8_4xb2-40k_cityscapes-512x1024',
+                'mmcgc::segmentation/cgc-upernet_r50_4xb2-40k_cityscapes-512x1024',
             ]
         ),
     ),

@@ -1,4 +1,4 @@
-"""The network of a config, ready to be called on one sample, and the shape of that sample."""
+"""Build the network of a config, ready to be called on one sample, and find the shape of that sample."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch import nn
 
 
 def build_network(cfg: Config) -> nn.Module:
-    """The config's model in eval mode; calling it on an input of :func:`input_shape` runs it from stem to logits."""
+    """Build the config's model in eval mode; called on an input of :func:`input_shape`, it runs from stem to logits."""
     with MODELS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
         model = registry.build(cfg.model)
-    if _is_video(cfg):  # mmaction2 stops after the backbone unless told
+    if _is_video(cfg):  # mmaction2 stops after the backbone by default
         model.forward = functools.partial(model.forward, stage='head')
     model.eval()
     return model
 
 
 def input_shape(cfg: Config, size: Sequence[int] | None = None) -> tuple[int, ...]:
-    """The shape of one sample, as the model takes it after the data preprocessor.
+    """Return the shape of one sample, as the model takes it after the data preprocessor.
 
     Args:
-        cfg: of an image or video classifier.
+        cfg: Config of an image or video classifier.
         size: S, (H, W), or for video (T, H, W); what it leaves out is read from the training pipeline.
 
     Returns:
         (1, 3, H, W) for an image; for video (1, T, 3, H, W) or (1, 1, 3, T, H, W), as the network takes it.
 
     Raises:
-        ValueError: a size that does not fit the config, or a training pipeline that does not tell.
+        ValueError: If the size does not fit the config, or the training pipeline does not tell it.
     """
     size, steps = tuple(size or ()), _pipeline(cfg)
     video = _is_video(cfg)
@@ -49,9 +49,9 @@ def input_shape(cfg: Config, size: Sequence[int] | None = None) -> tuple[int, ..
 
 
 def _pipeline(cfg: Config) -> list[dict]:
-    """The training pipeline; empty where there is none."""
+    """Return the training pipeline, which is empty if there is none."""
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in dataset:  # repeated and the like
+    while 'dataset' in dataset:  # as a repeated data set wraps another
         dataset = dataset['dataset']
     return list(dataset.get('pipeline') or [])
 
@@ -61,7 +61,7 @@ def _is_video(cfg: Config) -> bool:
 
 
 def _space(steps: list[dict]) -> tuple[int, int]:
-    """(H, W) that the last crop or resize of a pipeline leaves."""
+    """Return the (H, W) that the last crop or resize of a pipeline leaves."""
     for step in reversed(steps):
         for key in ('crop_size', 'scale', 'size'):
             size = step.get(key)

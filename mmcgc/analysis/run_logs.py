@@ -1,4 +1,4 @@
-"""What a run has logged: the scalars that mmengine's LocalVisBackend writes, ``<work dir>/<time>/vis_data``."""
+"""Read what a run has logged: the scalars that MMEngine's LocalVisBackend writes to ``<work dir>/<time>/vis_data``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class RunLog:
     """The scalars of a run, by the number of the iteration or epoch.
 
     Attributes:
-        name: of the work directory.
-        training: by name, {iteration: value}; the loss, learning rate, ..., and what hooks log.
-        validation: by name, {epoch: value}, or {iteration: value} where the run counts no epochs.
-        by_epoch: which of the two.
+        name: Name of the work directory.
+        training: {iteration: value} by name, for the loss, the learning rate, ..., and what hooks log.
+        validation: {epoch: value} by name, or {iteration: value} if the run counts no epochs.
+        by_epoch: Whether ``validation`` counts epochs.
     """
 
     name: str
@@ -27,13 +27,13 @@ class RunLog:
 
 
 def read_run(work_dir: str) -> RunLog:
-    """Read the logs of a run and of those that resumed it: what a later one logged again replaces the earlier.
+    """Read the logs of a run and of those that resumed it; what a later one logged again replaces the earlier.
 
     A last line without its end, which a killed run leaves, does not count.
 
     Raises:
-        FileNotFoundError: no log is there.
-        ValueError: a log is damaged.
+        FileNotFoundError: If there is no log.
+        ValueError: If a log is damaged.
     """
     files = sorted(Path(work_dir).glob(LOGS))
     if not files:
@@ -56,7 +56,7 @@ def read_run(work_dir: str) -> RunLog:
 
 
 def first_metric(log: RunLog) -> str:
-    """The name of the first metric of the validation; empty where there was none."""
+    """Return the name of the first metric of the validation, or an empty text if there was none."""
     return next((name for name in log.validation if name not in ('step', 'time', 'data_time')), '')
 
 
@@ -68,7 +68,7 @@ def _parse(line: str, file: Path) -> dict:
 
 
 def _split(records: list[dict]) -> tuple[list[tuple[int, dict]], list[tuple[int, dict]]]:
-    """(step, record) of training, told by its iteration or the name of a hook's scalars, and of validation."""
+    """Sort (step, record) into training, told by its iteration or the name of a hook's scalars, and validation."""
     both = [], []
     for record in records:
         validation = 'iter' not in record and not any(name.startswith('gate/') for name in record)

@@ -1,4 +1,4 @@
-"""Tables as text: Markdown to read, CSV to go on with."""
+"""Write tables as text: Markdown to read, CSV to go on with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..whole_file import whole_file
 
 
 def markdown_table(header: list[str], lines: list[list[str]], right: tuple[int, ...] = ()) -> str:
-    """A Markdown table with columns of even width; those whose numbers are in ``right`` are set to the right."""
+    """Return a Markdown table with columns of even width; those whose numbers are in ``right`` are right-aligned."""
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
     rule = ['-' * (width - (i in right)) + ':' * (i in right) for i, width in enumerate(widths)]
     aligned = [[cell.rjust(width) if i in right else cell.ljust(width)
@@ -20,10 +20,10 @@ def markdown_table(header: list[str], lines: list[list[str]], right: tuple[int, 
 
 
 def append_csv(rows: list[dict], path: str | Path) -> None:
-    """Add the rows to a CSV file, with a header where it is new; after an error it is as it was.
+    """Add the rows to a CSV file, with a header if it is new; after an error it is as it was.
 
     Raises:
-        ValueError: the file has other columns.
+        ValueError: If the file has other columns.
     """
     path, columns = Path(path), list(rows[0])
     before = path.read_bytes().decode() if path.is_file() else ''

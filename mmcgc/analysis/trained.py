@@ -1,4 +1,4 @@
-"""A trained network and what is needed to show it something: its config, its classes, its pipeline."""
+"""Load a trained network with what is needed to show it something: its config, its classes, its pipeline."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from ..apis.device import usable_device
 from ..apis.initial_weights import initialise
 from ..apis.launch import load_config, read_whole_pictures
 from ..checkpoints.load import class_names, load_weights
@@ -20,13 +20,13 @@ from .network import build_network
 
 @dataclass
 class Trained:
-    """A network in eval mode, called as ``model(**inputs)`` it gives logits.
+    """A network in eval mode; called as ``model(**inputs)``, it gives logits.
 
     Attributes:
-        name: short, from the config's file name.
-        cfg: its config.
-        model: on its device; no activation works in place, so that what a hook keeps stays as it was.
-        classes: names of the classes, which may be none.
+        name: Short name, from the config's file name.
+        cfg: Its config.
+        model: The network on its device; no activation works in place, so that what a hook keeps stays as it was.
+        classes: Names of the classes, which may be none.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Trained:
 
     @property
     def dataset_cfg(self) -> dict:
-        """The validation set's."""
+        """The config of the validation set, or of the test set if there is none."""
         loader = self.cfg.get('val_dataloader') or self.cfg.get('test_dataloader')
         if not loader:
             raise ValueError(f'{self.cfg.filename} has neither val_dataloader nor test_dataloader')
@@ -50,7 +50,7 @@ class Trained:
         return str(self.classes[label]) if label < len(self.classes) else f'class {label}'
 
     def label(self, name: str) -> int:
-        """The label of a class given by its name or number; ValueError, listing the names, where there is none."""
+        """Return the label of a class given by its name or number; raise ValueError with all names if there is none."""
         if name in self.classes:
             return list(self.classes).index(name)
         if name.isdigit() and (not self.classes or int(name) < len(self.classes)):
@@ -58,11 +58,11 @@ class Trained:
         raise ValueError(f'no class {name!r}; {self.name} has {", ".join(map(str, self.classes)) or "no class names"}')
 
     def collate(self, packed: dict) -> dict:
-        """One sample of the pipeline as the model's keyword arguments, a batch of one."""
+        """Turn one sample of the pipeline into the model's keyword arguments, a batch of one."""
         return self.model.data_preprocessor(pseudo_collate([packed]), False)
 
     def logits(self, inputs: dict) -> Tensor:
-        """(B, classes); the views of a clip are averaged where there are several."""
+        """Return the logits (B, classes), averaged over the views of a clip if there are several."""
         batch = len(inputs['data_samples'])
         return self.model(**inputs).unflatten(0, (batch, -1)).mean(1)
 
@@ -73,17 +73,18 @@ def load_trained(
     """Build the network of an image or video config, with the weights of a checkpoint.
 
     Args:
-        config: path of the config.
-        checkpoint: path or address of a checkpoint that fits key by key; None: the config's random initial weights,
+        config: Path of the config.
+        checkpoint: Path or address of a checkpoint that fits key by key; None for the config's random initial weights,
             with nothing pretrained.
-        device: where to compute; by default an accelerator if there is one.
-        cfg_options: overrides of the config.
-        seed: of the random weights.
+        device: Where to compute; by default an accelerator if there is one.
+        cfg_options: Overrides of the config.
+        seed: Seed of the random weights.
 
     Raises:
-        FileNotFoundError: the config or the checkpoint is missing.
-        ValueError: the config is of another kind, the checkpoint does not fit it, or the device is not here.
+        FileNotFoundError: If the config or the checkpoint is missing.
+        ValueError: If the config is of another kind, the checkpoint does not fit it, or there is no such device.
     """
+    device = usable_device(device)
     if checkpoint and '://' not in checkpoint and not Path(checkpoint).is_file():
         raise FileNotFoundError(f'no checkpoint {checkpoint!r} here ({Path.cwd()})')
     cfg = load_config(config, None, cfg_options, 'none')
@@ -105,13 +106,4 @@ def load_trained(
     for module in model.modules():
         if getattr(module, 'inplace', False):
             module.inplace = False
-    return Trained(Path(config).stem.split('_')[0], cfg, model.to(_device(device)), names)
-
-
-def _device(name: str | None) -> str:
-    name = name or get_device()
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f'device {name!r} cannot be used here: {error}; leave it out, or take cpu') from error
-    return name
+    return Trained(Path(config).stem.split('_')[0], cfg, model.to(device), names)

@@ -1,1 +1,1 @@
-"""What a command line calls: training, testing, translating, classifying a video, and a queue of trainings."""
+"""The functions that command lines call, to train, test, translate, classify a video or run a queue of trainings."""

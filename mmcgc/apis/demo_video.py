@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.device import get_device
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from ..checkpoints.load import class_names, load_weights
 from ..engine.clips import check_clips
+from ..plain_text import decode_text
 from ..whole_file import check_outputs, whole_file
+from .device import usable_device
 from .launch import load_config
 
 _SHOWN_SIDE = 240  # pixels; smaller videos are enlarged for the annotation
@@ -32,17 +33,17 @@ def classify_video(
     device: str | None = None,
     cfg_options: dict | None = None,
 ) -> list[tuple[str, float]]:
-    """The most probable classes of a video file, as the config's test pipeline sees it.
+    """Return the most probable classes of a video file, which is read by the config's test pipeline.
 
-    A config that reads frame folders reads the video file all the same.
+    A config that reads folders of frames reads the video file as well.
 
     Args:
         config: Path of the config of an mmaction2 recognizer.
         checkpoint: Path or address of a checkpoint of it; it must fit key by key.
         video: Path of the video.
-        top: How many classes.
+        top: How many classes to return.
         labels: A file with a class name a line; by default see :func:`class_names`.
-        out: Write the video with these classes on every frame to this file, ``*.mp4``.
+        out: File, ``*.mp4``, to which the video is written with these classes on every frame.
         device: Where to compute; by default an accelerator if there is one.
         cfg_options: Overrides of the config.
 
@@ -52,9 +53,9 @@ def classify_video(
     Raises:
         FileNotFoundError: If the config, the checkpoint, the video or the file of labels is missing.
         ValueError: If the config is no video config, the checkpoint does not fit it, the video cannot be read, or a
-            number or a name is out of range.
+            number or a name is out of range, or the device is not here.
     """
-    from ..datasets.loading import load  # needs mmaction2, and images train without it
+    from ..datasets.loading import load  # not at the top, because images train without mmaction2
 
     for path, what in ((video, 'video'), (labels, 'file of labels'), (checkpoint, 'checkpoint')):
         if path and '://' not in path and not os.path.isfile(path):
@@ -62,12 +63,13 @@ def classify_video(
     if top < 1 or (out and Path(out).suffix != '.mp4'):
         raise ValueError(f'top must be at least 1 and the file to write end in .mp4, got {top} and {out!r}')
     check_outputs([out] if out else [], filter(None, [config, checkpoint, video, labels]))
+    device = usable_device(device)
     cfg = load_config(config, None, cfg_options, 'none')
     if cfg.get('default_scope') != 'mmaction' or 'cls_head' not in cfg.model:
         raise ValueError(f'{config} is no config of a video recognizer')
     init_default_scope('mmaction')
     model, names = _load(cfg, checkpoint, labels)
-    model.to(device or get_device()).eval()
+    model.to(device).eval()
     pipeline = Compose(from_video_file(cfg.test_dataloader.dataset.pipeline))
     check_clips(model, pipeline.transforms)
     try:
@@ -86,7 +88,7 @@ def classify_video(
 
 
 def _load(cfg: Config, checkpoint: str, labels: str | None) -> tuple[nn.Module, Sequence[str]]:
-    """The recognizer with its weights, and the names of its classes, which may be none."""
+    """Return the recognizer with its weights, and the names of its classes, which may be none."""
     if cfg.model.get('backbone', {}).get('pretrained'):
         cfg.model.backbone.pretrained = None
     cfg.model.cls_head.average_clips = 'prob'
@@ -94,7 +96,7 @@ def _load(cfg: Config, checkpoint: str, labels: str | None) -> tuple[nn.Module, 
     meta = load_weights(model, checkpoint, cfg.filename)
     if not labels:
         return model, class_names(cfg.test_dataloader.dataset, meta)
-    names = Path(labels).read_text(encoding='utf-8').splitlines()
+    names = decode_text(Path(labels).read_bytes(), labels).splitlines()
     if len(names) != cfg.model.cls_head.num_classes:
         raise ValueError(f'{labels} names {len(names)} classes, the config has {cfg.model.cls_head.num_classes}')
     return model, names
@@ -105,7 +107,7 @@ def _name(names: Sequence[str], label: int) -> str:
 
 
 def from_video_file(pipeline: list[dict]) -> list[dict]:
-    """A pipeline that reads a video file, made of one that may read a folder of frames."""
+    """Turn a pipeline that may read a folder of frames into one that reads a video file."""
     if all(step['type'] != 'RawFrameDecode' for step in pipeline):
         return pipeline
     decoded = [dict(type='DecordDecode') if step['type'] == 'RawFrameDecode' else step for step in pipeline]
@@ -118,7 +120,7 @@ def annotate(video: str, out: str, lines: list[str]) -> None:
     Raises:
         ValueError: If OpenCV cannot write ``out``.
     """
-    from ..datasets.played_frames import frame_rate, play  # reading them imports mmaction2, where it is installed
+    from ..datasets.played_frames import frame_rate, play  # imports mmaction2 if it is installed
 
     frames = play(video)
     first = next(frames)
@@ -137,7 +139,7 @@ def annotate(video: str, out: str, lines: list[str]) -> None:
 
 
 def _with_text(image: np.ndarray, lines: list[str]) -> np.ndarray:
-    """White text on black, no wider than the picture, (H, W, 3)."""
+    """Draw white text on black into a picture, (H, W, 3), and no wider than it."""
     step = max(14, image.shape[0] // 18)
     for i, line in enumerate(lines):
         scale = step / 32

@@ -1,7 +1,7 @@
-"""torch.distributed without an accelerator: gloo, where MMEngine would set a CUDA device.
+"""Use torch.distributed with gloo if there is no accelerator; MMEngine would set a CUDA device all the same.
 
 MMEngine calls ``torch.cuda.set_device`` whatever the backend is (``mmengine/dist/utils.py`` of 0.10.7) and gives its
-model wrapper ``device_ids``; both may stay to MMEngine wherever there is an accelerator.
+model wrapper ``device_ids``; both are left to MMEngine if there is an accelerator.
 """
 
 import os
@@ -14,7 +14,7 @@ from mmengine.device import get_device
 from mmengine.registry import MODEL_WRAPPERS
 from torch.nn.parallel import DistributedDataParallel
 
-_VARIABLES = {  # what each launcher calls RANK, WORLD_SIZE and LOCAL_RANK
+_VARIABLES = {  # the names that each launcher gives to RANK, WORLD_SIZE and LOCAL_RANK
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
@@ -22,10 +22,10 @@ _VARIABLES = {  # what each launcher calls RANK, WORLD_SIZE and LOCAL_RANK
 
 
 def prepare_cpu_distributed(cfg: Config) -> None:
-    """Join the gloo group and set ``cfg.model_wrapper_cfg`` for the CPU; nothing to do with an accelerator or alone.
+    """Join the gloo group and set ``cfg.model_wrapper_cfg`` for the CPU; do nothing with an accelerator or if alone.
 
     Raises:
-        ValueError: The launcher has not set the variables that say which rank this process is.
+        ValueError: If the launcher has not set the variables that say which rank this process is.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or get_device() != 'cpu':
@@ -37,7 +37,7 @@ def prepare_cpu_distributed(cfg: Config) -> None:
     dist.init_process_group('gloo', timeout=timeout and timedelta(seconds=timeout))
 
     wrapper = cfg.get('model_wrapper_cfg')
-    if wrapper is None:  # what MMEngine passes where the config says nothing
+    if wrapper is None:  # MMEngine passes these if the config says nothing
         unused = cfg.get('find_unused_parameters', False)
         wrapper = dict(broadcast_buffers=False, find_unused_parameters=unused)
     kind = wrapper.get('type', 'MMDistributedDataParallel')
@@ -57,7 +57,7 @@ def _rank_variables(launcher: str) -> dict[str, str]:
 
 
 def _master_variables(launcher: str, dist_cfg: dict) -> dict[str, str]:
-    """Where rank 0 listens, found as MMEngine finds it."""
+    """Return the variables that say where rank 0 listens, found as MMEngine finds them."""
     address, port = os.environ.get('MASTER_ADDR'), os.environ.get('MASTER_PORT', '29500')
     if launcher == 'slurm':
         port = str(dist_cfg.get('port', port))

@@ -1,4 +1,4 @@
-"""Initial weights that several networks share wherever they can, so that a comparison starts them from one point."""
+"""Draw initial weights that networks share wherever they can, so that a comparison starts them from one point."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ..whole_file import whole_file
 def write_initial_weights(configs: Mapping[str, Config], seed: int, folder: str | Path) -> dict[str, Path]:
     """Draw the initial weights of each network, and write them to ``<folder>/<name>.pth``; files that are there stay.
 
-    What a network has in common with one before it, by key and shape, it takes from there.  So a network with gates
-    starts with the convolutions of the one without, although making the gates draws random numbers as well.
+    A network takes the weights that it has in common with an earlier one, by key and shape, from there.  So a network
+    with gates starts with the convolutions of the one without, although making the gates draws random numbers as well.
 
     Args:
-        configs: By name; a ``load_from`` in one is loaded first, as far as it fits.
-        seed: Of the random numbers.
-        folder: Where the files go.
+        configs: Configs by name; a ``load_from`` in one is loaded first, as far as it fits.
+        seed: Seed of the random numbers.
+        folder: Folder of the files.
 
     Returns:
-        The file of each network, a checkpoint for ``load_from``.
+        The file of each network, which is a checkpoint for ``load_from``.
     """
     drawn: dict[str, Tensor] = {}
     files = {name: Path(folder, f'{name}.pth') for name in configs}
@@ -47,7 +47,7 @@ def write_initial_weights(configs: Mapping[str, Config], seed: int, folder: str 
 
 
 def initialise(model: nn.Module) -> None:
-    """Random weights as training starts with them, without MMEngine's report on every parameter."""
+    """Draw a model's weights as a training does at its start, without MMEngine's report on every parameter."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel('WARNING')

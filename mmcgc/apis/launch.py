@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` and ``tools/test.py`` do, for images, video and text alike."""
+"""Train and test models of images, video and text, as ``tools/train.py`` and ``tools/test.py`` do."""
 
 import copy
 import difflib
@@ -48,12 +48,15 @@ def train(
 ) -> Runner:
     """Train the model of a config file.
 
+    Checkpoints are written whole or not at all, and with a fixed seed a resumed run ends with the weights of an
+    uninterrupted one; for that, workers of the training data start anew in every epoch.
+
     Args:
         config: Path of the config.
         work_dir: Where logs and checkpoints go; by default the config's, else ``work_dirs/<name of the config>``.
-        resume: A checkpoint to resume from, or ``'auto'`` for the latest one in ``work_dir``; where there is none yet,
-            the training starts as the config says.
-        amp: Mixed precision: float16 with loss scaling on an accelerator, bfloat16 on the CPU.
+        resume: A checkpoint to resume from, or ``'auto'`` for the latest one in ``work_dir``; if there is none yet, the
+            training starts as the config says.
+        amp: Train in mixed precision, which is float16 with loss scaling on an accelerator and bfloat16 on the CPU.
         no_validate: Leave validation out.
         auto_scale_lr: Scale the learning rate by the real batch size over the config's ``base_batch_size``.
         no_pin_memory, no_persistent_workers: Turn these off in every data loader.
@@ -61,18 +64,15 @@ def train(
         cfg_options: Overrides of the config, ``{'a.b': value}``.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
 
-    Checkpoints are written whole or not at all, and with a fixed seed a resumed run ends with the weights of an
-    uninterrupted one; for that, workers of the training data start anew in every epoch.
-
     Returns:
         The runner after training.
 
     Raises:
-        FileNotFoundError: The config or a checkpoint is missing.
-        ValueError: An option does not go with the config, or a checkpoint does not fit the model or the training.
-        FloatingPointError: The loss is not finite; names the layer.
-        OSError: The disk is full; names the last good checkpoint.
-        SystemExit: Stopped by Ctrl-C (130) or SIGTERM (143).
+        FileNotFoundError: If the config or a checkpoint is missing.
+        ValueError: If an option does not go with the config, or a checkpoint does not fit the model or the training.
+        FloatingPointError: If the loss is not finite; the error names the layer.
+        OSError: If the disk is full; the error names the last good checkpoint.
+        SystemExit: If Ctrl-C (status 130) or SIGTERM (143) stops the training.
     """
     cfg = load_config(config, work_dir, cfg_options, launcher)
     if no_validate:
@@ -94,7 +94,7 @@ def train(
     runner = build_runner(cfg, exact=cfg.get('resume', False))
     runner.register_hook(ResumedAverageHook())
     runner.register_hook(ResumedStateHook())
-    runner.register_hook(SyncBuffersHook())  # else each rank validates with running statistics of its own
+    runner.register_hook(SyncBuffersHook())  # otherwise each rank validates with its own running statistics
     runner.register_hook(LossGuardHook())
     runner.register_hook(PositionSeedHook())
     runner.register_hook(CostHook())
@@ -128,8 +128,8 @@ def test(
         checkpoint: Path or address of the checkpoint; it must fit the model key by key.
         out, out_item: A file for the predictions (``'pred'``: .pkl) or the metrics (``'metrics'``: .json, .yaml, .pkl).
         dump: A .pkl file for the predictions.
-        amp: Mixed precision.
-        tta: Test-time augmentation: the config's ``tta_model`` and ``tta_pipeline``, for images by default flipping.
+        amp: Test in mixed precision.
+        tta: Augment at test time by the config's ``tta_model`` and ``tta_pipeline``, for images by default flipping.
         show, show_dir, interval, wait_time: Draw every ``interval``-th sample in a window for ``wait_time`` seconds, or
             into a folder.
 
@@ -137,8 +137,8 @@ def test(
         The metrics.
 
     Raises:
-        FileNotFoundError: The config or the checkpoint is missing.
-        ValueError: An option does not go with the config, or the checkpoint does not fit the model.
+        FileNotFoundError: If the config or the checkpoint is missing.
+        ValueError: If an option does not go with the config, or the checkpoint does not fit the model.
     """
     cfg = load_config(config, work_dir, cfg_options, launcher)
     cfg.load_from, cfg.resume = checkpoint, False
@@ -173,7 +173,7 @@ def _write_metrics(metrics: dict, path: str) -> None:
 
 
 def load_config(path: str, work_dir: str | None, cfg_options: dict | None, launcher: str) -> Config:
-    """The config with its overrides, launcher and work_dir settled."""
+    """Load a config and settle its overrides, launcher and work_dir."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f'no config file {path!r} here ({os.getcwd()}); those of mmcgc lie under configs/')
     cfg = Config.fromfile(path)
@@ -192,8 +192,8 @@ def read_whole_pictures(node) -> None:
 
 
 def set_dataloader_defaults(cfg: Config, no_pin_memory: bool = False, no_persistent_workers: bool = False) -> None:
-    """What mmpretrain's own tools put into data loaders of its scope; for all, persistent workers need workers, and
-    pictures are read whole or named."""
+    """Set what mmpretrain's own tools set in data loaders of its scope; in those of every scope, see that pictures are
+    read by mmcgc's LoadImageFromFile, and that workers do not persist if there are none."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if loader is None:
@@ -210,7 +210,7 @@ def set_dataloader_defaults(cfg: Config, no_pin_memory: bool = False, no_persist
 
 
 def _write_checkpoints_safely(cfg: Config) -> None:
-    """Put :class:`SafeCheckpointHook` in the place of MMEngine's own hook, which by default saves every epoch."""
+    """Put :class:`SafeCheckpointHook` in the place of MMEngine's hook, which saves every epoch by default."""
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     hook = hooks.get('checkpoint', ConfigDict(type='CheckpointHook', interval=1)) if hooks is not None else None
     if hook is not None and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook', CheckpointHook):
@@ -218,7 +218,7 @@ def _write_checkpoints_safely(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config, exact: bool) -> Runner:
-    """The runner of a config, which will refuse a checkpoint that does not fit (see :class:`CheckpointMatchHook`)."""
+    """Build the runner of a config; it refuses a checkpoint that does not fit (see :class:`CheckpointMatchHook`)."""
     check_outputs([cfg.work_dir], [])
     checkpoint = cfg.get('load_from')
     if checkpoint and ':' not in checkpoint and not os.path.isfile(os.path.expanduser(checkpoint)):
@@ -229,7 +229,7 @@ def build_runner(cfg: Config, exact: bool) -> Runner:
     try:
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     except KeyError as error:
-        if 'Cannot find None' not in str(error):  # what mmcv says of an unknown layer, whose name it has lost
+        if 'Cannot find None' not in str(error):  # mmcv says this of an unknown layer, whose name it has lost
             raise
         raise ValueError(f'unknown layer in the model: {"; ".join(_unknown_layers(cfg.model))}') from error
     widen_action_scores()
@@ -243,7 +243,7 @@ def build_runner(cfg: Config, exact: bool) -> Runner:
 
 
 def _unknown_layers(node, scope: str | None = None) -> list[str]:
-    """The layer types under a model's config that no registry knows, each with the nearest names."""
+    """List the layer types under a model's config that no registry knows, each with the nearest names."""
     if isinstance(node, (list, tuple)):
         return [name for item in node for name in _unknown_layers(item, scope)]
     if not isinstance(node, dict):
@@ -274,7 +274,7 @@ def _augment_at_test_time(cfg: Config) -> None:
 
 
 def _section(cfg: Config | dict, name: str, option: str):
-    """A part of the config that a command-line option changes; ValueError where the config lacks it."""
+    """Return the part of the config that a command-line option changes; raise ValueError if the config lacks it."""
     if cfg.get(name) is None:
         raise ValueError(f'{option}: the config has no {name!r} to change')
     return cfg[name]

@@ -1,4 +1,4 @@
-"""A queue of trainings, some at a time, that may be killed and started again at any moment."""
+"""Run a queue of trainings, some at a time, which may be killed and started again at any moment."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Training:
     """One training of the queue.
 
     Attributes:
-        command: what trains, a process of its own; it must go on from the latest checkpoint when started again, and
-            leave ``cost.json`` at its end, as ``tools/train.py --resume`` does.
-        work_dir: of the training; its output goes to ``train.log`` there.
-        length: epochs or iterations, as its checkpoints count.
+        command: The command that trains in a process of its own.  It must go on from the latest checkpoint when it is
+            started again, and leave ``cost.json`` at its end, as ``tools/train.py --resume`` does.
+        work_dir: Folder of the training; its output goes to ``train.log`` there.
+        length: Epochs or iterations of the training, whichever the names of its checkpoints count.
     """
 
     command: tuple[str, ...]
@@ -44,7 +44,7 @@ class Training:
 
     @property
     def progress(self) -> float:
-        """From 0 to 1, as far as the latest checkpoint."""
+        """The share of the training, from 0 to 1, that the latest checkpoint holds."""
         if self.finished:
             return 1.0
         number = re.search(r'_(\d+)\.pth$', latest_checkpoint(self.work_dir) or '')
@@ -58,15 +58,15 @@ def run_queue(
     poll_seconds: float = 1.0,
     minutes: float | None = None,
 ) -> None:
-    """Run to their end those trainings that are not finished, in their order, ``jobs`` at a time, one thread each.
+    """Run the trainings that are not finished to their end, in their order, ``jobs`` at a time, one thread each.
 
-    A training holds a lock in its work directory as long as it lives.  So what a killed queue has left running is
-    waited for as one of the jobs, and several queues may share the trainings.  SIGTERM and Ctrl-C stop the trainings,
-    which go on from their latest checkpoint when the queue runs again; so does the end of ``minutes``, if given.
+    A training holds a lock in its work directory as long as it lives.  So a training that a killed queue has left
+    running counts as one of the jobs, and several queues may share the trainings.  SIGTERM, Ctrl-C and the end of
+    ``minutes``, if given, stop the trainings, which go on from their latest checkpoint when the queue runs again.
 
     Raises:
-        ValueError: ``jobs`` or ``minutes`` is not positive.
-        ChildProcessError: Some of the trainings failed; names their logs.  The others are finished first.
+        ValueError: If ``jobs`` or ``minutes`` is not positive.
+        ChildProcessError: If trainings failed, after the others have finished; the error names their logs.
     """
     if jobs < 1:
         raise ValueError(f'the number of jobs must be at least 1, got {jobs}')
@@ -120,7 +120,7 @@ def _is_running(training: Training) -> bool:
 
 
 def _lock(training: Training) -> IO | None:
-    """The locked file, whose lock lasts while any process has it open; None: another holds it."""
+    """Return the locked file, whose lock lasts while any process has it open, or None if another process holds it."""
     training.work_dir.mkdir(parents=True, exist_ok=True)
     file = open(training.work_dir / LOCK, 'w')
     try:
@@ -132,7 +132,7 @@ def _lock(training: Training) -> IO | None:
 
 
 def _start(training: Training) -> subprocess.Popen | None:
-    """Start a training, which inherits the lock; None where another queue was first."""
+    """Start a training, which inherits the lock, or return None if another queue was first."""
     lock = _lock(training)
     if lock is None:
         return None
@@ -156,7 +156,7 @@ def _last_line(training: Training) -> str:
 
 
 class _Clock:
-    """Tells what is done and how long the rest will take, when a training has begun or ended, and every minute."""
+    """Tell what is done and how long the rest will take, when a training has begun or ended, and every minute."""
 
     def __init__(self, trainings: Sequence[Training], report: Callable[[str], None]) -> None:
         self.trainings, self.report = trainings, report

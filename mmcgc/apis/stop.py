@@ -1,4 +1,4 @@
-"""What ends a training from outside: Ctrl-C, SIGTERM, a full disk."""
+"""End a training in order when Ctrl-C, SIGTERM or a full disk stops it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Stop(BaseException):
-    """Raised by a signal; no ``except Exception`` on the way takes it for a mishap."""
+    """The exception that a signal raises; an ``except Exception`` on the way does not catch it."""
 
 
 class _StopLater(Hook):
-    """Stops at the next batch where Python has swallowed the exception, as it does in ``__del__`` and around a fork."""
+    """Stop at the next batch if Python has swallowed the exception, as it does in ``__del__`` and around a fork."""
 
     def __init__(self, received: list[int]):
         self.received = received
@@ -42,13 +42,13 @@ def clean_stop(runner: Runner) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into one line and an exit status, and a full disk into an error that says what is left.
 
     Raises:
-        SystemExit: With status 130 after Ctrl-C, 143 after SIGTERM.
-        OSError: The disk is full, a quota or a limit is reached.
+        SystemExit: If a signal came: with status 130 after Ctrl-C, 143 after SIGTERM.
+        OSError: If the disk is full, or a quota or a limit is reached.
     """
     received, process = [], os.getpid()
 
     def stop(number: int, frame) -> None:
-        if os.getpid() != process:  # a worker, so new that it has no handlers of its own
+        if os.getpid() != process:  # in a worker that is too new to have handlers of its own
             os._exit(128 + number)
         received.append(number)
         raise _Stop
@@ -57,7 +57,7 @@ def clean_stop(runner: Runner) -> Iterator[None]:
     unraisable = sys.unraisablehook
 
     def complain(swallowed) -> None:
-        """Not after a signal, nor of a worker that it ended before it came here, while its loader was thrown away."""
+        """Report a swallowed exception, but not after a signal and not of a worker, which a signal may reach first."""
         if not received and 'DataLoader worker' not in str(swallowed.exc_value):
             unraisable(swallowed)
 
@@ -86,7 +86,7 @@ def clean_stop(runner: Runner) -> Iterator[None]:
             )
         raise SystemExit(128 + received[0]) from None
     finally:
-        if not received:  # else a loader may go later, with the frames that the exception holds
+        if not received:  # after a signal, a loader may be deleted later, with the exception's frames
             sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)

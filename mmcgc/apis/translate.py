@@ -1,4 +1,4 @@
-"""From text to text with a trained model: what ``tools/translate.py`` does."""
+"""Translate text with a trained model, as ``tools/translate.py`` does."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import torch
-from mmengine.device import get_device
 
 from ..checkpoints.load import load_weights
 from ..datasets.translation.forms import is_segmented
 from ..engine.vocabulary_match import check_fingerprints
 from ..models.translation import EOS, UNK
 from ..registry import MODELS, TASK_UTILS
+from .device import usable_device
 from .launch import load_config
 
 
 class Translator:
-    """Translates lines as one would write them, one line for each line, in their order.
+    """Translate lines of ordinary text, one line for each line, in their order.
 
     An empty line stays empty.  Of a line with more than ``max_length`` tokens the first ``max_length`` are translated.
-    Words in another script become ``<unk>``, and pieces of words (``@@``) are read as words.  :attr:`counts` keeps
-    count of all four.
+    Words in another script become ``<unk>``, and pieces of words (``@@``) are read as words.  :attr:`counts` counts the
+    lines of all four kinds.
 
     Args:
         config: Path of the model's config, whose test data set names the corpus.
         checkpoint: Path or address of the checkpoint.
-        device: By default the first accelerator, or the CPU.
+        device: Where to compute; by default the first accelerator, or the CPU.
         max_length: Most tokens of a line.
         max_tokens: Most tokens of a batch, padding included.
-        buffer: Lines that are read before they are translated, to batch those of like length.
+        buffer: Lines that are read before they are translated, so that a batch has lines of like length.
         search: Overrides of the config's ``model.search``: ``beam``, ``length_penalty``.
 
     Attributes:
@@ -38,9 +38,9 @@ class Translator:
             ``segmented`` (in pieces of words).
 
     Raises:
-        FileNotFoundError: Config, checkpoint or corpus is missing.
-        ValueError: The checkpoint does not fit the model or belongs to another corpus, a number is not positive, or
-            the config or the device is of no use.
+        FileNotFoundError: If the config, the checkpoint or the corpus is missing.
+        ValueError: If the checkpoint does not fit the model or belongs to another corpus, a number is not positive, or
+            the config or the device cannot be used.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Translator:
     ) -> None:
         if min(max_length, max_tokens, buffer) < 1:
             raise ValueError(f'max_length={max_length}, max_tokens={max_tokens}, buffer={buffer} must be positive')
+        device = usable_device(device)
         cfg = load_config(config, None, None, 'none')
         corpus = ((cfg.get('test_dataloader') or {}).get('dataset') or {}).get('corpus')
         if corpus is None:
@@ -63,15 +64,12 @@ class Translator:
         cfg.model.search = dict(cfg.model.get('search', {}), **(search or {}))
         self.model = MODELS.build(cfg.model)
         check_fingerprints(load_weights(self.model, checkpoint, config), self.corpus.fingerprints(), checkpoint)
-        try:
-            self.model.to(device or get_device()).eval()
-        except (AssertionError, RuntimeError) as error:  # torch's ways of saying it
-            raise ValueError(f'the device {device!r} cannot be used: {error}') from error
+        self.model.to(device).eval()
         self.max_length, self.max_tokens, self.buffer = max_length, max_tokens, buffer
         self.counts: Counter[str] = Counter()
 
     def translate(self, lines: Iterable[str]) -> Iterator[str]:
-        """The translation of each line, as one would write it; FloatingPointError where scores are not finite."""
+        """Yield the translation of each line as ordinary text; raise FloatingPointError if scores are not finite."""
         lines = iter(lines)
         while chunk := list(islice(lines, self.buffer)):
             sources = [self._encode(line) for line in chunk]
@@ -86,7 +84,7 @@ class Translator:
             yield from translations
 
     def report(self) -> str:
-        """One line on what was translated and what was out of the ordinary."""
+        """Return one line on what was translated and what was out of the ordinary."""
         unusual = dict(
             empty='empty',
             cut=f'cut to {self.max_length} tokens',
@@ -108,7 +106,7 @@ class Translator:
         return ids[: self.max_length]
 
     def _batches(self, sources: list[list[int]]) -> Iterator[list[int]]:
-        """Numbers of the lines that are not empty, in batches of like length."""
+        """Yield the numbers of the lines that are not empty, in batches of like length."""
         batch: list[int] = []
         for i in sorted((i for i, ids in enumerate(sources) if ids), key=lambda i: len(sources[i])):
             if batch and (len(sources[i]) + 1) * (len(batch) + 1) > self.max_tokens:

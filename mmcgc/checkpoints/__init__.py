@@ -1,1 +1,1 @@
-"""Checkpoints: read safely, loaded, averaged, converted between layouts, and noted."""
+"""Read checkpoints safely, load, average, convert and publish them, and note which of them a run has written."""

@@ -1,4 +1,4 @@
-"""The average of the last checkpoints of a run, which translates better than any one of them."""
+"""Average the last checkpoints of a run: their mean translates better than any one of them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .record import CheckpointRecord
 def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
     """Write a checkpoint with the mean of the weights of others.
 
-    Floating-point tensors are averaged in float64; all else is the last checkpoint's.
+    Floating-point tensors are averaged in float64; all else comes from the last checkpoint.
 
     Args:
         paths: Checkpoints of one model, in the order of training.
         out: The file to write; it is there whole or not at all.
 
     Raises:
-        FileNotFoundError: A checkpoint is missing.
-        ValueError: There is none, they do not hold the same weights or hold NaN or infinity, or ``out`` is one of them.
+        FileNotFoundError: If a checkpoint is missing.
+        ValueError: If there is none, if they hold different weights, NaN or infinity, or if ``out`` is one of them.
     """
     if not paths:
         raise ValueError('no checkpoints to average')
@@ -68,14 +68,14 @@ def average_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
 
 
 def last_checkpoints(work_dir: str | Path, count: int) -> list[Path]:
-    """The last ``count`` of the checkpoints that a run left in its work directory, in the order of training.
+    """Return the last ``count`` checkpoints that a run left in its work directory, in the order of training.
 
-    Those of an earlier run in the same folder are left out, with a word: what comes after the one that
-    ``last_checkpoint`` names, and what the run's own note does not name.
+    Those of another run in the same folder are left out, and the log says so: what comes after the one that
+    ``last_checkpoint`` names or counts other steps than it, and what the run's own note does not name.
 
     Raises:
-        FileNotFoundError: There are fewer.
-        ValueError: ``count`` is not positive.
+        FileNotFoundError: If there are fewer.
+        ValueError: If ``count`` is not positive.
     """
     if count < 1:
         raise ValueError(f'the number of checkpoints must be positive, got {count}')

@@ -1,8 +1,8 @@
-"""What a checkpoint may hold beside tensors and plain data: statistics, NumPy arrays and scalars, and no more.
+"""Let a checkpoint hold statistics, NumPy arrays and scalars beside tensors and plain data, and no more.
 
 A pickle builds an object and then sets its state, as often as it likes.  The state of an array or of its type says how
-much memory is read, and that of a HistoryBuffer reaches its class.  So none of these is at the reach of a file: the
-names in it are answered by stand-ins, which take a state once, check it whole, and make the real object of it.
+much memory is read, and that of a HistoryBuffer reaches its class.  So a file gets hold of none of these: stand-ins
+answer to the names in it, take a state once, check all of it, and make the real object of it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _DTYPES = {type(np.dtype(code)) for code in '?bBhHiIlLqQefdSU'}  # plain numbers
 
 
 class Refused(pickle.UnpicklingError):
-    """What a file asks for, which is refused."""
+    """An error that says what a file asks for and is refused."""
 
 
 class _Name:
-    """Stands for a class that a checkpoint names only to fetch one of its methods."""
+    """A stand-in for a class that a checkpoint names only to fetch one of its methods."""
 
     def __init__(self, owner: type, *methods: str):
         self.owner, self.methods = owner, methods
 
 
 class _DType:
-    """Stands for ``numpy.dtype``: numbers or text, in either byte order."""
+    """A stand-in for ``numpy.dtype``, which may be that of numbers or text, in either byte order."""
 
     def __init__(self, code='', *_):
         try:
@@ -55,7 +55,7 @@ class _DType:
 
 
 class _Array(np.ndarray):
-    """Stands for ``numpy.ndarray``: empty until a state fills it, once."""
+    """A stand-in for ``numpy.ndarray``, which is empty until a state fills it, once."""
 
     def __new__(cls, *_):
         return super().__new__(cls, (0,), np.int8)
@@ -87,7 +87,7 @@ def _scalar(dtype, data=None):
 
 
 class _History(HistoryBuffer):
-    """Stands for HistoryBuffer, and becomes one with its state; the statistics that a file names are not taken over."""
+    """A stand-in for HistoryBuffer, which becomes one with its state but takes no statistics that a file names."""
 
     def __init__(self, *_):
         raise Refused('a HistoryBuffer without a state')
@@ -108,7 +108,7 @@ class _History(HistoryBuffer):
 
 
 def _method(owner, name):
-    """``getattr(owner, name)`` for what MMEngine's checkpoints fetch: statistics, and the curve of a schedule."""
+    """Return ``getattr(owner, name)`` if MMEngine's checkpoints fetch it: a statistic, or the curve of a schedule."""
     known = HistoryBuffer if owner is _History else owner.owner if isinstance(owner, _Name) else None
     names = ('min', 'max', 'current', 'mean') if owner is _History else getattr(owner, 'methods', ())
     if known is None or name not in names:
@@ -119,7 +119,7 @@ def _method(owner, name):
 def allow() -> None:
     """Let ``torch.load(weights_only=True)`` read the checkpoints that MMEngine writes.
 
-    https://github.com/open-mmlab/mmengine/issues/1655; may go when MMEngine's checkpoints hold tensors and plain data.
+    https://github.com/open-mmlab/mmengine/issues/1655; this may go when MMEngine writes tensors and plain data alone.
     """
     one_cycle = f'{OneCycleParamScheduler.__module__}.{OneCycleParamScheduler.__qualname__}'
     torch.serialization.add_safe_globals(
@@ -139,12 +139,12 @@ def allow() -> None:
 
 
 def plain(value, seen: dict | None = None):
-    """A copy of what was loaded in which the stand-ins are what they stand for, and no container has attributes.
+    """Copy what was loaded, with the real objects for the stand-ins, and without the attributes of containers.
 
-    A file may give an OrderedDict a ``get`` or ``items`` of its own.
+    Those go because a file may give an OrderedDict a ``get`` or ``items`` of its own.
 
     Raises:
-        RecursionError: Containers are nested too deep.
+        RecursionError: If containers are nested too deep.
     """
     seen = {} if seen is None else seen
     if id(value) in seen:

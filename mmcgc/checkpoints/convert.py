@@ -30,8 +30,8 @@ class Conversion:
         state: The converted tensors.
         source: The layout that was found.
         unused: Keys of the source that went nowhere.
-        unfilled: Keys of the target that got no value; None without a model, whose keys nobody knows then.
-        initialised: Keys of gates that were made so that the network computes what it did.
+        unfilled: Keys of the target that got no value; None without a model, because its keys are not known then.
+        initialised: Keys of gates that were added so that the network computes the same as without them.
     """
 
     state: dict[str, Tensor]
@@ -55,11 +55,11 @@ def convert_checkpoint(
     Only weights travel: the state of an optimiser or a scheduler means nothing in another layout.
 
     Args:
-        source: ``.safetensors``, or whatever MMEngine loads: a file of torch.save, an address.
-        target: ``.pth``, ``.pt`` or ``.safetensors``.  The first two hold MMEngine's dict with ``state_dict`` and
+        source: A ``.safetensors`` file, or whatever MMEngine loads: a file of torch.save, an address.
+        target: A ``.pth``, ``.pt`` or ``.safetensors`` file.  The first two hold MMEngine's dict of ``state_dict`` and
             ``meta`` for mmpretrain and mmaction2, the bare state of ``nn.Module.load_state_dict`` for the others.
-        to: A layout of :data:`LAYOUTS`, or
-        config: a config of mmcgc, or one like ``'mmaction::recognition/...'``; its model's keys are written.
+        to: A layout of :data:`LAYOUTS`.  One of ``to`` and ``config`` is given.
+        config: A config of mmcgc, or one like ``'mmaction::recognition/...'``; its model's keys are written.
         preserve_function, head: As for :func:`convert_state`.
         cfg_options: Changes to the config, as in training.
 
@@ -96,8 +96,8 @@ def convert_state(
         state: The keys and tensors of the source, in a layout of :data:`LAYOUTS`; gates under the authors' names too.
         to: The layout to write.  One of ``to`` and ``model`` is given.
         model: The network whose keys are written; with ``preserve_function`` its parameters change.
-        preserve_function: From a plain network to the gated ``model``, whose gates ask for ``init='preserve'``: they
-            are written too, as they start (1 everywhere), so that the outputs stay the same; they learn from there.
+        preserve_function: Whether a plain network becomes the gated ``model``, whose gates ask for ``init='preserve'``;
+            they are written as they start (1 everywhere), so that the outputs stay the same, and learn from there.
         head: Whether to carry the classifier too.
 
     Returns:
@@ -142,7 +142,7 @@ def convert_state(
 
 
 def load_state(source: str) -> tuple[dict[str, Tensor], dict]:
-    """The weights of a checkpoint, and MMEngine's ``meta`` of it (empty elsewhere); no code of the file is run.
+    """Read the weights of a checkpoint, and MMEngine's ``meta`` of it or an empty one; no code of the file is run.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -169,7 +169,7 @@ def load_state(source: str) -> tuple[dict[str, Tensor], dict]:
 
 
 def _build(config: str | Path, cfg_options: dict | None = None) -> nn.Module:
-    """The model of a config, the same at each call, with no weights fetched."""
+    """Build the model of a config, which is the same at each call, without fetching any weights."""
     config = os.fspath(config)
     if '::' not in config and not os.path.isfile(config):
         raise FileNotFoundError(f'no config file {config!r} here ({os.getcwd()}); those of mmcgc lie under configs/')
@@ -198,7 +198,7 @@ def _check_shapes(state: Mapping[str, Tensor], pairs: dict[str, str], model: nn.
 
 
 def _preserve(model: nn.Module, converted: dict[str, Tensor]) -> list[str]:
-    """Add the gates of ``model`` to ``converted`` as they start; returns their keys."""
+    """Add the gates of ``model`` to ``converted`` as they start, and return their keys."""
     gated = gated_layers(model, GatedConv)
     weights = [f'{name}.weight' for name in gated]
     if not gated:

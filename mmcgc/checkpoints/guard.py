@@ -1,4 +1,4 @@
-"""Checkpoints from anywhere go through PyTorch's restricted unpickler, and a refusal says that it is one."""
+"""Send checkpoints from anywhere through PyTorch's restricted unpickler, and let a refusal say that it is one."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def load_addresses_safely() -> None:
     """Load checkpoints from an address (``https://``, ``torchvision://``, ``open-mmlab://``) as safely as from a file.
 
     MMEngine leaves them to ``torch.hub.load_state_dict_from_url``, which runs the code in them: its ``weights_only`` is
-    off by default, unlike that of ``torch.load`` since torch 2.6.  Source: ``load_from_http`` of mmengine 0.10.7; may
-    go when it asks for ``weights_only`` there.
+    off by default, unlike that of ``torch.load`` since torch 2.6.  Source: ``load_from_http`` of mmengine 0.10.7; this
+    may go when it asks for ``weights_only`` there.
     """
     load = checkpoint.load_url
     if hasattr(load, '__wrapped__'):
@@ -51,9 +51,9 @@ def load_addresses_safely() -> None:
 def guard_checkpoint_loading() -> None:
     """Make every scheme of MMEngine's CheckpointLoader refuse, with a clear error, what is no plain checkpoint.
 
-    Refuses a file whose checksums do not fit too: torch writes them, but does not look at them when it reads.
+    A file whose checksums do not fit is refused too: torch writes them, but does not look at them when it reads.
 
-    Leaves out what a resumed run would do on the word of the file: ``meta['config']``, which ``Runner.resume`` would
+    What a resumed run would do on the word of the file is left out: ``meta['config']``, which ``Runner.resume`` would
     run as Python, and the names of the checkpoints that ``CheckpointHook`` would remove.  Source: ``Runner.resume``
     (``Config.fromstring``) and ``CheckpointHook.before_train`` of mmengine 0.10.7.
     """
@@ -76,7 +76,7 @@ def guard_checkpoint_loading() -> None:
             if isinstance(error, (PermissionError, MemoryError, ImportError)) or not os.path.isfile(path):
                 raise
             if map_location != 'cpu' and _loads(load, cls, filename):
-                raise  # it is the device, then
+                raise  # then the device is at fault, not the file
             raise _explain(filename, path, error) from None
         if not isinstance(loaded, dict):
             raise ValueError(f'{filename} is no checkpoint: it holds a {type(loaded).__name__}, expected a dict')
@@ -94,7 +94,7 @@ def guard_checkpoint_loading() -> None:
 
 
 def _check_names(loaded: dict, filename: str) -> None:
-    """ValueError where something has no name, or a weight is no tensor; modules may keep a state of their own kind."""
+    """Raise ValueError if a key is no name or a weight no tensor; modules may keep a state of their own kind."""
     weights = loaded.get('state_dict', {})
     if not isinstance(weights, dict):
         raise ValueError(
@@ -112,7 +112,7 @@ def _check_names(loaded: dict, filename: str) -> None:
 
 
 def _forget_files(hub) -> None:
-    """Leave out of a message hub what names checkpoints; SafeCheckpointHook keeps a note of its own."""
+    """Remove from a message hub what names checkpoints; SafeCheckpointHook keeps a note of its own."""
     for part in ('runtime_info', 'resumed_keys') if isinstance(hub, dict) else ():
         entries = hub.get(part)
         for key in list(entries) if isinstance(entries, dict) else ():
@@ -129,11 +129,11 @@ def _loads(load, *args) -> bool:
 
 
 def _check_sums(path: str) -> None:
-    """ValueError where what is in a zip does not fit its checksums; all else is left to ``torch.load``."""
+    """Raise ValueError if what is in a zip does not fit its checksums; all else is left to ``torch.load``."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except Exception:  # an address, the old format, or no checkpoint at all
+    except Exception:  # it is an address, of the old format, or no checkpoint at all
         return
     if damaged is not None:
         raise ValueError(
@@ -143,7 +143,7 @@ def _check_sums(path: str) -> None:
 
 
 def _explain(name: str, path: str, error: Exception) -> Exception:
-    """Whether a file was refused, and for what, or is truncated: told by its bytes, not by the text of the error."""
+    """Return an error that says why a file was refused, judging by its bytes and not by the text of ``error``."""
     if tarfile.is_tarfile(path):
         return pickle.UnpicklingError(f'{name} is a tar, the format of PyTorch before 0.1.10, and is refused: {_TRUST}')
     names, saved = _names(path)
@@ -170,7 +170,7 @@ def _explain(name: str, path: str, error: Exception) -> Exception:
 
 
 def _names(path: str) -> tuple[set[str] | None, str | None]:
-    """What the pickles of a file ask for, None where they are not whole; and ``zip`` or ``legacy``, None otherwise."""
+    """Return what the pickles of a file ask for, or None if they are not whole, and ``zip``, ``legacy`` or None."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -182,7 +182,7 @@ def _names(path: str) -> tuple[set[str] | None, str | None]:
             names = set()
             if not legacy:
                 file.seek(0)
-            for _ in range(3 if legacy else 1):  # the version of the format, that of the machine, and the content
+            for _ in range(3 if legacy else 1):  # they hold the format's version, the machine's sizes, and the content
                 names |= _globals(file)
             return names, 'legacy' if legacy else None
     except Exception:  # pickletools raises whatever the bytes make it stumble over

@@ -1,4 +1,4 @@
-"""Which checkpoint of a work directory is the last."""
+"""Find the last checkpoint of a work directory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """The checkpoint that a training resumes from: the one that ``last_checkpoint`` names, wherever the folder is now.
+    """Return the checkpoint to resume from: the one that ``last_checkpoint`` names, even if the folder was moved.
 
-    Where a kill has left that note empty, it is the youngest ``epoch_*.pth`` or ``iter_*.pth``; None: there is none.
+    If a kill has left no such note or an empty one, it is the youngest ``epoch_*.pth`` or ``iter_*.pth``, or None.
 
     Raises:
-        FileNotFoundError: The note names a checkpoint that is gone.
+        FileNotFoundError: If the note names a checkpoint that is gone.
     """
     work_dir = Path(work_dir)
     note = work_dir / 'last_checkpoint'

@@ -1,8 +1,8 @@
-"""The key names of one ResNet in each library, and those of a gate.
+"""Translate the keys of a ResNet and of its gates from the layout of one library to that of another.
 
-All names are read into those of torchvision, with the gate's as in :class:`mmcgc.layers.ContextGate`, and written from
-there.  Sources: ``state_dict`` of the networks of torchvision 0.28, timm 1.0 (the same names), mmpretrain 1.2 and
-mmaction2 1.2; for the authors' networks the names of their released modules.
+All keys are read into common names, those of torchvision with the gate's as in :class:`mmcgc.layers.ContextGate`, and
+written from there.  Sources: ``state_dict`` of the networks of torchvision 0.28, timm 1.0 (the same names), mmpretrain
+1.2 and mmaction2 1.2; for the authors' networks the names of their released modules.
 """
 
 import re
@@ -57,12 +57,12 @@ OPENMMLAB = ('mmpretrain', 'mmaction2')
 
 
 def read_key(key: str) -> str:
-    """The common name of a key of any layout; a key of anything but a ResNet only loses its prefix."""
+    """Return the common name of a key of any layout; a key of anything but a ResNet only loses its prefix."""
     return _substitute(key, _READ)
 
 
 def write_key(name: str, layout: str) -> str | None:
-    """The key of ``layout`` for a common name, or None where the layout has no such key."""
+    """Return the key of ``layout`` for a common name, or None if the layout has no such key."""
     if not is_resnet(name):
         return None
     key = _substitute(name, _WRITE[layout])
@@ -70,12 +70,12 @@ def write_key(name: str, layout: str) -> str | None:
 
 
 def is_resnet(name: str) -> bool:
-    """Whether a common name is one of a plain or gated ResNet."""
+    """Tell whether a common name is one of a plain or gated ResNet."""
     return _RESNET.fullmatch(name) is not None
 
 
 def detect_layout(keys: Iterable[str]) -> str:
-    """The name of the layout that the keys are in, for a report.
+    """Return the name of the layout that the keys are in, for a report.
 
     Raises:
         ValueError: If no key is one of a ResNet in any layout.

@@ -1,4 +1,4 @@
-"""The weights of a checkpoint, key by key, and the names of the classes that they tell apart."""
+"""Load the weights of a checkpoint, key by key, and find the names of the classes that they tell apart."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from mmengine.registry import DATASETS
 from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
+
+from ..plain_text import decode_text
 
 
 def load_weights(model: nn.Module, checkpoint: str, config: str) -> dict:
@@ -22,7 +24,7 @@ def load_weights(model: nn.Module, checkpoint: str, config: str) -> dict:
         MMEngine's ``meta`` of the checkpoint, which may be empty.
 
     Raises:
-        ValueError: A key is missing, unexpected or of another shape, or a weight is NaN or infinite.
+        ValueError: If a key is missing, unexpected or of another shape, or a weight is NaN or infinite.
     """
     try:
         loaded = load_checkpoint(model, checkpoint, map_location='cpu', strict=True, logger='silent')
@@ -35,14 +37,14 @@ def load_weights(model: nn.Module, checkpoint: str, config: str) -> dict:
 
 
 def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
-    """Refuse weights that are no numbers; an attention mask of zeros and minus infinity is none.
+    """Refuse weights that are no numbers; an attention mask of zeros and minus infinity is no weight and passes.
 
     Args:
         weights: Tensors by name; what is no tensor of floating-point numbers is passed over.
         source: Where they come from, for the error.
 
     Raises:
-        ValueError: Names the first such tensor.
+        ValueError: If a weight is NaN or infinite; the message names the first such tensor.
     """
     for name, tensor in weights.items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
@@ -55,7 +57,7 @@ def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
 
 
 def class_names(dataset: dict, meta: dict) -> tuple[str, ...]:
-    """The names of the classes, which may be none.
+    """Return the names of the classes, which may be none.
 
     They are those of ``label_map.txt`` beside the annotation list, else those in the checkpoint, else the data set's.
 
@@ -64,11 +66,11 @@ def class_names(dataset: dict, meta: dict) -> tuple[str, ...]:
         meta: MMEngine's ``meta`` of the checkpoint.
 
     Raises:
-        ValueError: What the checkpoint has for names is none, or would write to the terminal.
+        ValueError: If the names in the checkpoint are no list of texts, or hold what would control the terminal.
     """
     listed = Path(dataset.get('ann_file') or '')
     if listed.name and (names := listed.with_name('label_map.txt')).is_file():
-        return tuple(names.read_text(encoding='utf-8').splitlines())
+        return tuple(decode_text(names.read_bytes(), str(names)).splitlines())
     kind = DATASETS.get(dataset['type']) if dataset else None
     saved = meta.get('dataset_meta') or getattr(kind, 'METAINFO', {})
     names = saved.get('classes') or () if isinstance(saved, dict) else None
@@ -78,6 +80,6 @@ def class_names(dataset: dict, meta: dict) -> tuple[str, ...]:
 
 
 def first_keys(keys: Iterable[str]) -> str:
-    """The first three of the keys, for an error."""
+    """Return the first three of the keys, for an error."""
     keys = list(keys)
     return f'{", ".join(keys[:3])}{", ..." if len(keys) > 3 else ""}'

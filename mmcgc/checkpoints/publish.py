@@ -1,4 +1,4 @@
-"""Weights for others: a checkpoint becomes a small safe file with a sum beside it."""
+"""Turn a checkpoint into weights for others: a small, safe file with its checksum beside it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def publish_weights(checkpoint: str | Path, name: str, folder: str | Path | None
     """Write the weights of a checkpoint to ``<folder>/<name>``, and that file's SHA256 to ``SHA256SUMS`` beside it.
 
     The file holds tensors and, as text, what the checkpoint says of its data set (names of classes, fingerprints of
-    vocabularies); nothing of the optimiser, of the config or of the machine.
+    vocabularies), but nothing of the optimiser, of the config or of the machine.
 
     Args:
         checkpoint: What MMEngine loads: a path or an address.
-        name: Of the file, ending in ``.safetensors``.
+        name: The name of the file, which ends in ``.safetensors``.
         folder: Where it goes; by default the folder that ships with the package.
-        half: Store floating-point tensors as float16, which halves the file; a model takes them in its own dtype.
+        half: Whether floating-point tensors become float16, which halves the file; a model takes them in its own dtype.
 
     Returns:
         The address of the weights, ``mmcgc://<name>``, which a ``metafile.yml`` names.
 
     Raises:
-        ValueError: The name is no plain name of a ``.safetensors`` file, or a tensor holds NaN or infinity, or would
+        ValueError: If the name is no plain name of a ``.safetensors`` file, or a tensor holds NaN or infinity, or would
             in float16.
     """
     if Path(name).name != name or Path(name).suffix != '.safetensors':

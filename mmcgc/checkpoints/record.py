@@ -1,4 +1,4 @@
-"""Which checkpoints a run has written, in a note of its own beside them."""
+"""Keep a note of the checkpoints that a run has written, beside them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ RECORD = 'checkpoints.json'
 class CheckpointRecord:
     """The names and steps of the checkpoints that the run of a work directory has written and not removed.
 
-    A resumed run removes earlier checkpoints of its own by this note; what the checkpoint says may be a stranger's, or
-    of another run in another folder.
+    A resumed run takes from this note which earlier checkpoints are its own to remove; what the checkpoint says of them
+    may come from a stranger, or from another run in another folder.
 
     Args:
         work_dir: The work directory, which holds the note ``checkpoints.json``.
@@ -23,7 +23,7 @@ class CheckpointRecord:
         steps: Epoch or iteration by the name of the file.
 
     Raises:
-        ValueError: The note is damaged.
+        ValueError: If the note is damaged.
     """
 
     def __init__(self, work_dir: str | Path) -> None:
@@ -37,7 +37,7 @@ class CheckpointRecord:
             self.steps = {name: step for name, step in steps.items() if Path(name).name == name and type(step) is int}
 
     def keep_until(self, step: int) -> None:
-        """Forget what was written after a step, from which a run goes on another way."""
+        """Forget what was written after a step, because a run that resumes there goes on another way."""
         self.steps = {name: at for name, at in self.steps.items() if at <= step}
 
     def write(self) -> None:

@@ -1,4 +1,4 @@
-"""Clips of camera motion, made of photographs: a crop that pans, zooms or turns."""
+"""Make clips of camera motion from photographs, by a crop that pans, zooms or turns."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from ..progress import tracked
 from ..whole_file import check_outputs, whole_file, write_whole_files
 from .clip_writer import write_clip
 
-# Motion of the crop: right, down (crop sides), closer (log2 of the zoom), clockwise (quarter turns).  The first six are
+# How the crop moves: right, down (crop sides), closer (log2 of the zoom), clockwise (quarter turns).  The first six are
 # classes of Something-Something, which has none for a camera that turns around its own axis.
 CLASSES = {
     'Turning the camera left while filming something': (-1, 0, 0, 0),
@@ -26,10 +26,10 @@ CLASSES = {
 }
 SPLITS = ('train', 'val')
 SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.webp')
-EXTENT = ((0.2, 0.5), (0.2, 0.5), (0.35, 0.8), (0.12, 0.3))  # least and most of each motion in a clip
-SIDE = (0.45, 0.6)  # of the crop, over the shorter side of the photograph
-TILT = 0.1  # quarter turns either way, in every clip
-JITTER = (0.006, 0.006, 0.01, 0.004)  # standard deviation from frame to frame, in the units of the motions
+EXTENT = ((0.2, 0.5), (0.2, 0.5), (0.35, 0.8), (0.12, 0.3))  # the least and the most of each motion in a clip
+SIDE = (0.45, 0.6)  # the side of the crop over the shorter side of the photograph
+TILT = 0.1  # a clip is tilted by up to so many quarter turns either way
+JITTER = (0.006, 0.006, 0.01, 0.004)  # the standard deviation at each frame, in the units of the motions
 LEAST_SIZE, LEAST_PHOTO = 80, 64  # pixels
 
 
@@ -50,13 +50,13 @@ def make_camera_motion(
         source: A folder of photographs, at any depth.  With folders ``train`` and ``val`` in it these are the splits,
             else every fifth photograph of a shuffled list goes to ``val``.
         out: The folder to write to.
-        train_clips, val_clips: Numbers of clips, classes in turn.
+        train_clips, val_clips: Numbers of clips; the classes take turns.
         frames: Frames of a clip.
         size: Height and width of a clip in pixels, even, at least 80 (decord 0.6.0 cannot read all smaller ones).
-        seed: Of photographs, motions and jitter.
+        seed: The seed of photographs, motions and jitter.
 
     Returns:
-        Photographs that could not be used, with the reason; also in ``skipped_images.txt``.
+        The photographs that could not be used, with the reason, which ``skipped_images.txt`` lists too.
 
     Raises:
         FileNotFoundError: If ``source`` is missing or a split has no photographs.
@@ -94,7 +94,7 @@ def make_camera_motion(
 
 
 def find_photos(source: Path, seed: int) -> dict[str, list[Path]]:
-    """The photographs of each split; names and seed alone decide."""
+    """Return the photographs of each split, which depend on their names and the seed alone."""
     if not source.is_dir():
         raise FileNotFoundError(f'no folder {source}: give one with photographs ({", ".join(SUFFIXES)})')
     if all((source / split).is_dir() for split in SPLITS):
@@ -110,7 +110,7 @@ def find_photos(source: Path, seed: int) -> dict[str, list[Path]]:
 
 
 def film(photo: np.ndarray, label: int, frames: int, size: int, random: np.random.Generator) -> np.ndarray:
-    """A clip of one photograph, uint8 (H, W, 3) -> (frames, size, size, 3); the crop never leaves the photograph."""
+    """Film one photograph, uint8 (H, W, 3) -> (frames, size, size, 3), with a crop that never leaves it."""
     shorter = min(photo.shape[:2])
     if shorter > size / SIDE[0]:  # the crop would be sampled too coarsely
         photo = cv2.resize(
@@ -125,7 +125,7 @@ def film(photo: np.ndarray, label: int, frames: int, size: int, random: np.rando
         sides, angles = side * 2.0 ** -path[:, 2], path[:, 3] * np.pi / 2  # (T,), (T,)
         reach = sides / 2 * (np.abs(np.cos(angles)) + np.abs(np.sin(angles)))  # (T,), half of what the crop spans
         shift = side * path[:, :2]  # (T, 2)
-        low = (reach[:, None] - shift).max(0)  # (2,), the nearest start to each edge
+        low = (reach[:, None] - shift).max(0)  # (2,), the least start that keeps all crops inside
         high = (np.array([width - 1, height - 1]) - reach[:, None] - shift).min(0)
         if (low <= high).all():
             break
@@ -135,7 +135,7 @@ def film(photo: np.ndarray, label: int, frames: int, size: int, random: np.rando
 
 
 def plan(label: int, frames: int, random: np.random.Generator) -> np.ndarray:
-    """Right, down, closer and clockwise at each frame, from the clip's middle: (frames, 4).
+    """Return how far right, down, closer and clockwise each frame is from the clip's middle: (frames, 4).
 
     Any clip filmed backwards is as likely as the clip itself, with the class of the opposite motion.
     """
@@ -148,7 +148,7 @@ def plan(label: int, frames: int, random: np.random.Generator) -> np.ndarray:
 
 
 def _crop(photo: np.ndarray, centre: np.ndarray, side: float, angle: float, size: int) -> np.ndarray:
-    """The square around (x, y) whose sides are turned clockwise by ``angle`` (radians): (size, size, 3)."""
+    """Cut out the square around (x, y) whose sides are turned clockwise by ``angle`` (radians): (size, size, 3)."""
     cos, sin = np.cos(angle) * side / size, np.sin(angle) * side / size
     turn = np.array([[cos, -sin], [sin, cos]])  # from pixels of the crop to pixels of the photograph, y downwards
     matrix = np.column_stack([turn, centre - turn @ np.full(2, (size - 1) / 2)])
@@ -160,7 +160,7 @@ def _images(folder: Path) -> Iterator[Path]:
 
 
 def _first_usable(photos: list[Path], index: int, seed: int, skipped: dict[str, str]) -> np.ndarray:
-    """The photograph of a clip, or the next that can be used; every round through them has an order of its own."""
+    """Return the photograph of a clip, or the next that can be used; each round through them has its own order."""
     turn, start = divmod(index, len(photos))
     order = np.random.default_rng([seed, turn]).permutation(len(photos))
     for path in (photos[i] for i in np.roll(order, -start)):
@@ -176,7 +176,7 @@ def _first_usable(photos: list[Path], index: int, seed: int, skipped: dict[str, 
 
 
 def _keep_settings(path: Path, settings: dict) -> None:
-    """Clips are kept from run to run, so all of them must be made alike."""
+    """Write the settings down, or raise ValueError if the clips that earlier runs left were made with others."""
     if path.is_file():
         before = json.loads(path.read_text())
         other = {name: before.get(name) for name in settings if before.get(name) != settings[name]}

@@ -1,4 +1,4 @@
-"""CIFAR-10 from a folder of official python batches."""
+"""Read CIFAR-10 from a folder of the official Python batches."""
 
 import numpy as np
 from mmengine.fileio import exists, get, join_path
@@ -19,7 +19,7 @@ class CIFAR10(_CIFAR10):
     Args:
         data_root: The folder that holds ``cifar-10-batches-py``; ``tools/data/prepare_cifar10.py`` makes it.
         split: ``'train'`` (50,000 images) or ``'test'`` (10,000).
-        **kwargs: Of mmpretrain's datasets: ``pipeline``, ``indices``, ``classes``, ...
+        **kwargs: Arguments of mmpretrain's data sets: ``pipeline``, ``indices``, ``classes``, ...
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing.

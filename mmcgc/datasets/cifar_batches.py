@@ -1,7 +1,7 @@
-"""CIFAR-10 batch files in their official python form, read without running what a pickle asks for.
+"""Read and write CIFAR-10 batch files in their official Python form, without running what a pickle asks for.
 
-A batch is a pickled dict with ``data``, uint8 (N, 3072), one image a row as 32x32 red, then green, then blue, and
-``labels``, N ints (https://www.cs.toronto.edu/~kriz/cifar.html).
+A batch is a pickled dict with ``data``, uint8 (N, 3072), in which a row holds the 32x32 red values of an image, then
+the green, then the blue, and with ``labels``, N ints (https://www.cs.toronto.edu/~kriz/cifar.html).
 """
 
 import io
@@ -14,7 +14,7 @@ IMAGE_BYTES = 3 * 32 * 32
 
 
 class _Array:
-    """Stands in for numpy's array, so that numpy never takes a state from a file."""
+    """A stand-in for numpy's array, so that numpy never takes a state from a file."""
 
     def __init__(self, *_) -> None:
         self.value = None
@@ -26,7 +26,7 @@ class _Array:
 
 
 class _Bytes:
-    """Stands in for numpy's dtype; only unsigned bytes are let in."""
+    """A stand-in for numpy's dtype that lets only unsigned bytes in."""
 
     def __init__(self, name: str, *_) -> None:
         if name != 'u1':
@@ -43,7 +43,7 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
 
 
 class _BatchUnpickler(pickle.Unpickler):
-    """Knows the five names that a batch can hold, and refuses every other."""
+    """An unpickler that knows the five names that a batch can hold, and refuses every other."""
 
     names = {
         ('numpy.core.multiarray', '_reconstruct'): _Array,
@@ -60,7 +60,7 @@ class _BatchUnpickler(pickle.Unpickler):
 
 
 class _OfficialPickler(pickle._Pickler):
-    """Writes bytes as Python 2's str, as the official files have them; this needs the pure-Python pickler."""
+    """A pickler that writes bytes as Python 2's str, as the official files do; only the pure-Python one can."""
 
     dispatch = pickle._Pickler.dispatch.copy()
 
@@ -82,7 +82,7 @@ def _text(value: object) -> object:
 
 
 def load_batch(content: bytes, source: str) -> tuple[np.ndarray, list[int]]:
-    """Reads a batch file, whether its strings are Python 2's, bytes or text.
+    """Read a batch file, whether its strings are Python 2's, bytes or text.
 
     Args:
         content: The bytes of the file.
@@ -113,13 +113,13 @@ def load_batch(content: bytes, source: str) -> tuple[np.ndarray, list[int]]:
 
 
 def dump_batch(images: np.ndarray, labels: list[int], **extra) -> bytes:
-    """The batch file of uint8 (N, 32, 32, 3) RGB images; ``extra`` adds further fields of bytes, ints or lists."""
+    """Make the batch file of uint8 (N, 32, 32, 3) RGB images; ``extra`` adds further fields of bytes, ints or lists."""
     rows = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), -1)  # (N, 3072)
     return dump_official(dict(data=rows, labels=[int(label) for label in labels], **extra))
 
 
 def dump_official(record: dict) -> bytes:
-    """Pickles a dict in the form of the official files: protocol 2, with Python 2's strings."""
+    """Pickle a dict in the form of the official files: protocol 2, with Python 2's strings."""
     buffer = io.BytesIO()
     _OfficialPickler(buffer, protocol=2).dump({key.encode(): value for key, value in record.items()})
     return buffer.getvalue()

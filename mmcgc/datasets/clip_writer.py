@@ -1,4 +1,4 @@
-"""Clips as MP4 files in which every frame is coded on its own."""
+"""Write clips as MP4 files in which every frame is coded on its own."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ def write_clip(path: str | Path, frames: np.ndarray, fps: float = 8) -> None:
 
     Args:
         path: The file, ``*.mp4``; one that is there is replaced.
-        frames: uint8 (T, H, W, 3), RGB; H and W even, as the codec has them.
+        frames: uint8 (T, H, W, 3), RGB; H and W are even, as the codec needs them.
         fps: Frames a second.
 
     Raises:
@@ -52,7 +52,7 @@ def _count_frames(path: Path) -> int:
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Keeps back what OpenCV's library prints for every MP4 with Motion JPEG: that it takes the tag MP4 prescribes."""
+    """Hold back what OpenCV prints for every MP4 with Motion JPEG, namely that it takes the tag MP4 prescribes."""
     sys.stderr.flush()
     saved, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

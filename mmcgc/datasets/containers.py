@@ -1,4 +1,4 @@
-"""What the bytes of a video file say of it: whether it is whole, and whether an edit list hides some of its frames."""
+"""Tell from the bytes of a video file whether it is whole, and whether an edit list hides some of its frames."""
 
 import io
 import os
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 _TAIL = 1 << 17  # bytes; the last packet of an MPEG program stream and the last page of an Ogg file are shorter
-_ASF_FILE = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')  # the object that holds the size of the file
+_ASF_FILE = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')  # marks the object that holds the file's size
 
 
 def check_complete(stream: BinaryIO) -> None:
-    """Raise ValueError for a video file that is empty or visibly cut off; others pass.
+    """Raise ValueError if a video file is empty or visibly cut off.
 
     FFmpeg plays the rest of many such files as a shorter clip without a word, and decord 0.6.0 crashes the process on a
     truncated AVI file.  AVI, MP4 and its relatives, Matroska, WMV and FLV files hold sizes that are compared with the
@@ -22,7 +22,7 @@ def check_complete(stream: BinaryIO) -> None:
     shorter clip.
 
     Args:
-        stream: The file, opened for reading bytes; it may be left anywhere.
+        stream: The file, opened for reading bytes; its position changes.
     """
     size = stream.seek(0, os.SEEK_END)
     if size == 0:
@@ -38,7 +38,7 @@ def check_complete(stream: BinaryIO) -> None:
 
 
 def container_family(head: bytes) -> str | None:
-    """The kind of container that the first 400 bytes or more of a file show; None for one that is not known here."""
+    """Return the kind of container that the first 400 bytes or more of a file show, or None if it is not known here."""
     starts = {
         b'RIFF': 'riff',
         b'\x1a\x45\xdf\xa3': 'matroska',
@@ -55,7 +55,7 @@ def container_family(head: bytes) -> str | None:
 
 
 def hides_frames(stream: BinaryIO, step: float) -> bool:
-    """Whether an edit list of an MP4 file may leave out frames of its video, or repeat some.
+    """Tell whether an edit list of an MP4 file may leave out frames of its video, or repeat some.
 
     Most files have an edit that begins at the first frame and lasts as long as the track; that one hides nothing.
 
@@ -89,7 +89,7 @@ def _number(data: bytes) -> int:
 
 
 def _box_places(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start of the content and end of every box of an MP4 file, or of a box that holds boxes."""
+    """Yield kind, start of the content and end of every box of an MP4 file, or of a box that holds boxes."""
     size, at = stream.seek(0, os.SEEK_END), 0
     while at < size:
         head = _read(stream, at, at + 16)
@@ -99,13 +99,13 @@ def _box_places(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         elif length == 0:
             length = size - at
         if length < start - at or not kind.isascii():
-            return  # what follows the last box is none
+            return  # what follows the last box is no box
         yield kind, start, at + length
         at += length
 
 
 def _boxes(box: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and content of the boxes that a box holds."""
+    """Yield kind and content of the boxes that a box holds."""
     for kind, start, end in _box_places(io.BytesIO(box)):
         yield kind, box[start:end]
 
@@ -115,7 +115,7 @@ def _inside(box: bytes, kind: bytes) -> bytes:
 
 
 def _per_second(box: bytes, header: bytes) -> int:
-    """The time scale that a header box (``mvhd``, ``mdhd``) states."""
+    """Return the units of time in a second, which a header (``mvhd``, ``mdhd``) in a box states."""
     data = _inside(box, header)
     return _number(data[20:24] if data[:1] == b'\1' else data[12:16]) or 1
 
@@ -125,7 +125,7 @@ def _duration(header: bytes) -> int:
 
 
 def _first_shown(media: bytes) -> float:
-    """When the first stored frame is shown, in units of the track; infinity if the header lists no frames."""
+    """Return when the first stored frame is shown, in units of the track, or infinity if the header lists no frames."""
     table = _inside(_inside(media, b'minf'), b'stbl')
     if not _number(_inside(table, b'stts')[4:8]):
         return float('inf')  # they are in fragments, whose edit lists begin at the first frame
@@ -133,7 +133,7 @@ def _first_shown(media: bytes) -> float:
 
 
 def _edits(box: bytes) -> Iterator[tuple[int, int]]:
-    """Duration and first media time of each edit; the latter is -1 for a pause before the first frame."""
+    """Yield duration and first media time of each edit; the latter is -1 for a pause before the first frame."""
     width = 8 if box[:1] == b'\1' else 4
     for at in range(8, 8 + _number(box[4:8]) * (2 * width + 4), 2 * width + 4):
         yield _number(box[at : at + width]), int.from_bytes(box[at + width : at + 2 * width], 'big', signed=True)
@@ -144,7 +144,7 @@ def _mp4_size(stream: BinaryIO, size: int) -> int | None:
 
 
 def _riff_size(stream: BinaryIO, size: int) -> int:
-    """AVI files beyond a gigabyte go on in further chunks of the same kind."""
+    """Return where the last chunk ends: AVI files beyond a gigabyte go on in further chunks of the same kind."""
     at = 0
     while (head := _read(stream, at, at + 8))[:4] == b'RIFF':
         at += 8 + int.from_bytes(head[4:], 'little')
@@ -154,16 +154,16 @@ def _riff_size(stream: BinaryIO, size: int) -> int:
 def _matroska_size(stream: BinaryIO, size: int) -> int | None:
     head = _read(stream, 0, 256)  # https://www.rfc-editor.org/rfc/rfc8794
     length, start = _ebml_size(head, 4)
-    if length is None or head[start + length :][:4] != b'\x18\x53\x80\x67':  # Segment, what follows the header
+    if length is None or head[start + length :][:4] != b'\x18\x53\x80\x67':  # a Segment follows the header
         return None
     length, at = _ebml_size(head, start + length + 4)
     if length is None:
         return None
     end = at + length
-    while at < min(end, size):  # the parts of the segment, one behind the other
+    while at < min(end, size):  # the parts of the segment follow each other
         head = _read(stream, at, at + 12)
         width = 4 if head[0] >> 4 == 1 else 1
-        if width == 1 and head[0] not in (0xEC, 0xBF):  # a filler and a checksum; all others have four bytes
+        if width == 1 and head[0] not in (0xEC, 0xBF):  # only fillers and checksums have ids of one byte
             raise ValueError(f'damaged: at byte {at} of {size} there is no part of a Matroska file')
         length, start = _ebml_size(head, width)
         if length is None:
@@ -173,7 +173,7 @@ def _matroska_size(stream: BinaryIO, size: int) -> int | None:
 
 
 def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
-    """The variable-length integer at ``at`` (None: of unknown size) and where it ends."""
+    """Return the variable-length integer at ``at``, or None if it stands for an unknown size, and where it ends."""
     first = data[at : at + 1] or b'\0'
     width = 9 - first[0].bit_length()
     value = _number(data[at : at + width]) & ((1 << 7 * width) - 1)
@@ -187,21 +187,21 @@ def _asf_size(stream: BinaryIO, size: int) -> int | None:
 
 
 def _flv_size(stream: BinaryIO, size: int) -> int | None:
-    """The size in the description that most writers put first."""
+    """Return the size in the description that most writers put first, or None if there is no such size."""
     head = _read(stream, 0, 4096)
     at = head.find(b'filesize\0')
     return None if at < 0 else int(struct.unpack('>d', head[at + 9 : at + 17])[0])
 
 
 def _ends_with_flv_tag(stream: BinaryIO, size: int) -> bool:
-    """After each tag stands its length once more."""
+    """Tell whether the file ends with a tag and, as after each tag, its length once more."""
     length = _number(_read(stream, size - 4, size))
     head = _read(stream, max(size - 4 - length, 0), size)[:11]
     return head[:1] in (b'\x08', b'\x09', b'\x12') and _number(head[1:4]) == length - 11
 
 
 def _ts_packet(head: bytes) -> int | None:
-    """The bytes of a packet of an MPEG transport stream: plain, with a time stamp before, or with a checksum after."""
+    """Return the bytes of an MPEG transport packet (plain, with a time stamp before or a checksum after), or None."""
     for length, at in ((188, 0), (192, 4), (204, 0)):
         if head[at : at + 1] == b'G' == head[at + length : at + length + 1]:
             return length
@@ -223,7 +223,7 @@ def _ends_with_ps_packet(stream: BinaryIO, size: int) -> bool:
 
 
 def _ends_with_ogg_page(stream: BinaryIO, size: int) -> bool:
-    """The last page says that it is the last, and holds what its table of lengths promises."""
+    """Tell whether the last page says that it is the last, and holds what its table of lengths promises."""
     tail = _read(stream, max(size - _TAIL, 0), size)
     page = tail[tail.rfind(b'OggS') :]
     table = page[27 : 27 + page[26]] if len(page) > 26 else b''

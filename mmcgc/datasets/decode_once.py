@@ -1,4 +1,4 @@
-"""Clips that are decoded once and then kept in memory, for sets that fit in it."""
+"""Decode clips once and keep them in memory, for data sets that fit in it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .loading import load_step
 
 @TRANSFORMS.register_module()
 class DecodeOnce(BaseTransform):
-    """Gives the whole clip as ``array``, uint8 (T, size, size, 3), for SampleFrames and ArrayDecode to pick from.
+    """Give the whole clip as ``array``, uint8 (T, size, size, 3), for SampleFrames and ArrayDecode to pick from.
 
     A clip is opened and decoded the first time that it is asked for, and kept.  Each worker of a data loader has a
-    memory of its own, which ends with it, so it is for loaders with ``num_workers=0``.
+    memory of its own, which ends with it, so use this in loaders with ``num_workers=0``.
 
     Args:
         size: Height and width that the frames are resized to.
-        **kwargs: Of mmaction2's DecordInit.
+        **kwargs: Arguments of mmaction2's DecordInit.
 
     Raises:
-        ValueError: If ``size`` is not positive; when a clip is read, if it cannot be (:func:`.loading.load_step`).
+        ValueError: If ``size`` is not positive; when a clip is read, if that fails (:func:`.loading.load_step`).
     """
 
     def __init__(self, size: int, **kwargs) -> None:

@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits: 1,797 real 8x8 images inside a package, so that nothing is downloaded."""
+"""Scikit-learn's handwritten digits: 1,797 real 8x8 images that lie in a package, so that nothing is downloaded."""
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
@@ -10,14 +10,14 @@ from ..signatures import shows_arguments
 @DATASETS.register_module()
 @shows_arguments('ann_file')
 class Digits(BaseDataset):
-    """The digits of :func:`sklearn.datasets.load_digits`, a fifth of every class held out for testing.
+    """The digits of :func:`sklearn.datasets.load_digits`, with a fifth of every class held out for testing.
 
     Each sample has ``img``, uint8 (8, 8, 3) with the grey value repeated, and ``gt_label``, from 0 to 9.  The split is
     fixed: it depends on no seed of the run.
 
     Args:
         split: ``'train'`` (1,437 images) or ``'test'`` (360).
-        **kwargs: Of mmpretrain's datasets: ``pipeline``, ``indices``, ``test_mode``, ...
+        **kwargs: Arguments of mmpretrain's data sets: ``pipeline``, ``indices``, ``test_mode``, ...
 
     Raises:
         ValueError: If ``split`` is unknown.

@@ -33,7 +33,7 @@ class Imagenette(ImageNet):
     Args:
         data_root: The folder that holds ``train`` and ``val``; ``tools/data/prepare_imagenette.py`` makes it.
         split: ``'train'`` (9,469 images) or ``'val'`` (3,925).
-        **kwargs: Of mmpretrain's datasets: ``pipeline``, ``indices``, ...
+        **kwargs: Arguments of mmpretrain's data sets: ``pipeline``, ``indices``, ...
 
     Raises:
         FileNotFoundError: If the folders are not those of the ten classes, or one has no image.

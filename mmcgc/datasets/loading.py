@@ -1,4 +1,4 @@
-"""The loading steps of mmaction2's pipelines, each with a check that it gives what was asked for."""
+"""Run the loading steps of mmaction2's pipelines, and check that each gives what was asked for."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,26 +10,26 @@ from .containers import check_complete
 from .pictures import WholePictures
 from .played_frames import PlayedFrames, Source, UprightContainer, count_with_pyav, decord_agrees, open_source
 
-UNKNOWN, AGREES = 0, -1  # what is known of a file, if not the number of frames that decoding it in order gives
+UNKNOWN, AGREES = 0, -1  # what is known of a file, unless it is the number of frames that decoding in order gives
 
 
 def load(transforms: Sequence[Callable[[dict], dict]], sample: dict) -> dict:
-    """What a pipeline makes of a sample, each step as in :func:`load_step`."""
+    """Return what a pipeline makes of a sample; each step runs as in :func:`load_step`."""
     for transform in transforms:
         sample, _ = load_step(transform, sample)
     return sample
 
 
 def load_step(transform: Callable[[dict], dict], sample: dict, known: int = UNKNOWN) -> tuple[dict, int]:
-    """One step of a pipeline; steps that open a video or decode the frames of a folder are checked.
+    """Run one step of a pipeline, with checks if it opens a video or decodes the frames of a folder.
 
-    A video is examined when it is opened.  Where decord's numbers are those of the frames that play, its reader stays;
-    else the frames are decoded in order, as always with the readers of PyAV and OpenCV.  Frames in folders must be
-    whole pictures, and the numbers in the folder those of the sample.
+    A video is examined when it is opened.  If decord's numbers are those of the frames that play, its reader stays;
+    else the frames are decoded in order, as they always are with PyAV and OpenCV.  Frames in folders must be whole
+    pictures, and their numbers those of the sample.
 
     Args:
         transform: The step, as built.
-        sample: What it gets.
+        sample: The sample that it gets.
         known: What this function returned for the same file before, which saves the examination.
 
     Returns:

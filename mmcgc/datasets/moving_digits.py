@@ -1,4 +1,4 @@
-"""Clips of handwritten digits that move in one of eight directions: nothing but the order of the frames tells which."""
+"""Make clips of handwritten digits that move in one of eight directions, which only the order of the frames tells."""
 
 from pathlib import Path
 
@@ -23,10 +23,10 @@ LIST = 'clips.txt'
 
 
 def positions(start: tuple[int, int], direction: str, speed: int) -> np.ndarray:
-    """Where the digit is: int (FRAMES, 2), (y, x) from 0 to SIDE - 1; what leaves the frame enters on the other side.
+    """Return where the digit is: int (FRAMES, 2), (y, x) from 0 to SIDE - 1.  What leaves on one side enters opposite.
 
-    For every frame, direction and speed this maps the starts one-to-one onto all places.  With starts drawn evenly, any
-    single frame therefore looks the same whatever the direction, and so does a clip and its reverse as sets of frames.
+    For every frame, direction and speed this maps the starts one-to-one onto all places.  If the starts are drawn
+    evenly, a single frame therefore says nothing of the direction; a clip and its reverse consist of the same frames.
     """
     steps = np.arange(FRAMES)[:, None] * speed * np.array(DIRECTIONS[direction])  # (FRAMES, 2)
     return (np.array(start) + steps) % SIDE
@@ -45,14 +45,14 @@ class MovingDigits(VideoDataset):
     """MP4 clips of 8 frames of 32x32; the label, from 0 to 7, is the direction in which the digit moves.
 
     The digits are real ones: the two splits of :class:`Digits`, so that test clips show digits unseen in training.  The
-    clips are made on first use and kept; processes that start together may each make them, and one of them wins.
+    clips are made on first use and kept; if processes that start together each make them, those of one are kept.
 
     Args:
         split: ``'train'`` or ``'test'``.
         data_root: Where the clips are kept, in a folder that is named after split, number and seed.
-        num_clips: How many; by default 4,000 for training and 1,024 for testing.
-        seed: Of the choice of digits, starts and speeds.
-        **kwargs: Of :class:`VideoDataset`: ``pipeline``, ``test_mode``, ``broken``, ...
+        num_clips: How many clips; by default 4,000 for training and 1,024 for testing.
+        seed: The seed of the choice of digits, starts and speeds.
+        **kwargs: Arguments of :class:`VideoDataset`: ``pipeline``, ``test_mode``, ``broken``, ...
 
     Raises:
         ValueError: If ``split`` is unknown or ``num_clips`` is not positive.
@@ -88,7 +88,7 @@ class MovingDigits(VideoDataset):
             (folder / LIST).write_text(''.join(lines))
 
     def _plan(self) -> list[tuple]:
-        """(index, digit, start, direction, speed) of every clip: directions evenly, the rest at random."""
+        """Draw (index, digit, start, direction, speed) of every clip: directions take turns, the rest is random."""
         digits = [sample['img'][..., 0] for sample in Digits(self.split)]  # (8, 8) each
         random = np.random.default_rng([self.seed, list(CLIPS).index(self.split)])
         return [

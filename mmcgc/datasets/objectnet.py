@@ -24,12 +24,12 @@ class ObjectNet(BaseDataset):
     with the data.
 
     Args:
-        data_root: the unpacked archive, with ``images/<folder>/*.png`` and ``mappings``.
-        **kwargs: of mmpretrain's datasets: ``pipeline``, ``indices``, ...
+        data_root: The unpacked archive, with ``images/<folder>/*.png`` and ``mappings``.
+        **kwargs: Arguments of mmpretrain's data sets: ``pipeline``, ``indices``, ...
 
     Raises:
-        FileNotFoundError: a file of ``mappings`` is missing, or the folder of an object, or all of its images.
-        ValueError: a file of ``mappings`` names what ImageNet or the other file does not have.
+        FileNotFoundError: If a file of ``mappings`` is missing, or the folder of an object, or all of its images.
+        ValueError: If a file of ``mappings`` names what ImageNet or the other file does not have.
     """
 
     METAINFO = {'classes': IMAGENET_CATEGORIES}

@@ -1,13 +1,13 @@
-"""Pictures that are whole: decoders fill the missing part of a truncated JPEG with grey and raise no error."""
+"""Refuse pictures that are cut off: decoders fill the missing part of a JPEG with grey and raise no error."""
 
 from mmengine.fileio import FileClient
 
 
 def check_picture(data: bytes) -> None:
-    """Raise ValueError for the bytes of a JPEG, PNG, WebP or BMP file that are cut off, and for none; others pass.
+    """Raise ValueError if the bytes of a JPEG, PNG, WebP or BMP file are cut off, or if there are none.
 
     It looks for the end of the file's own structure and decodes nothing, so it takes microseconds.  What is damaged
-    between a good beginning and a good end passes, and so does what is no picture: the decoder refuses it.
+    between a good beginning and a good end passes, and so does what is no picture, which the decoder refuses.
     """
     if not data:
         raise ValueError('the picture is empty')
@@ -25,29 +25,29 @@ def check_picture(data: bytes) -> None:
 
 
 def _has_jpeg_end(data: bytes) -> bool:
-    """Whether an end marker follows the first scan; a thumbnail before it has an end of its own, in its segment."""
+    """Tell whether an end marker follows the first scan; a thumbnail before that has its own end, in its segment."""
     at = 2
     while data[at : at + 1] == b'\xff':
         marker = data[at + 1 : at + 2]
-        if marker == b'\xda':  # the scan, in which the two bytes of a marker cannot occur otherwise
+        if marker == b'\xda':  # a scan begins, in which the two bytes of a marker mean nothing else
             return data.find(b'\xff\xd9', at) > 0
         at += 1 if marker == b'\xff' else 2 + int.from_bytes(data[at + 2 : at + 4], 'big')
     return False
 
 
 class WholePictures:
-    """A file client of mmengine whose pictures are whole; for ``RawFrameDecode.file_client``.
+    """A file client of MMEngine that gives only whole pictures, for ``RawFrameDecode.file_client``.
 
     Args:
-        backend: Of mmengine's ``FileClient``.
-        **kwargs: Of the same.
+        backend: The backend of MMEngine's ``FileClient``.
+        **kwargs: Its other arguments.
     """
 
     def __init__(self, backend: str = 'disk', **kwargs) -> None:
         self.client = FileClient(backend, **kwargs)
 
     def get(self, path: str) -> bytes:
-        """The bytes of the file.
+        """Return the bytes of the file.
 
         Raises:
             ValueError: If it is no whole picture; the message names it.

@@ -1,9 +1,9 @@
-"""The frames of a video as they play: decoded one after the other, upright, counted by decoding.
+"""Read the frames of a video as they play: decode them one after the other, turn them upright, count them by decoding.
 
-Readers that jump to a frame by its number (decord, OpenCV) give other frames where the container's index does not say
-what plays: MPEG transport and program streams, MP4 files cut without coding them anew, streams whose key frames are
-followed by frames that play before them.  PyAV decodes in order, but believes the container's count and leaves rotated
-videos lying on their side.
+Readers that jump to a frame by its number (decord, OpenCV) give other frames if the container's index does not say what
+plays, as in MPEG transport and program streams, in MP4 files cut without coding them anew, and in streams that store
+frames behind a key frame that play before it.  PyAV decodes in order, but believes the container's count and leaves
+rotated videos lying on their side.
 """
 
 import io
@@ -19,11 +19,11 @@ import numpy as np
 from .containers import container_family, hides_frames
 
 Source = str | Path | bytes  # the path of a video file, or what is in it
-_FEWER = 0.9  # of the frames that a header counts: some are estimates, and some count frames that were dropped
+_FEWER = 0.9  # the part of a header's frames that must be there: some headers estimate, some count dropped frames
 
 
 def open_source(source: Source) -> BinaryIO:
-    """The file, opened for reading bytes."""
+    """Open a video for reading its bytes."""
     return io.BytesIO(source) if isinstance(source, bytes) else open(source, 'rb')
 
 
@@ -32,7 +32,7 @@ class PlayedFrames:
 
     Args:
         source: The path of the video file, or its bytes.
-        count: How many frames play; 0 to count them.
+        count: How many frames play; if it is 0, they are counted.
 
     Raises:
         ValueError: If OpenCV cannot decode it.
@@ -46,7 +46,7 @@ class PlayedFrames:
         return self._count
 
     def frame(self, index: int) -> np.ndarray:
-        """The frame as uint8 (H, W, 3), BGR; frames before the one that was asked for last take a new start."""
+        """Return a frame as uint8 (H, W, 3), BGR; for one before the last that was asked for, decoding starts anew."""
         if not 0 <= index < self._count:
             raise IndexError(f'no frame {index} in a video of {self._count} frames')
         if self._capture is None or index < self._at:
@@ -61,23 +61,23 @@ class PlayedFrames:
     __getitem__ = frame  # as OpenCVDecode asks
 
     def get_batch(self, indices: Sequence[int]) -> SimpleNamespace:
-        """As DecordDecode asks: what gives uint8 (N, H, W, 3), RGB, when its ``asnumpy`` is called."""
+        """Return what DecordDecode asks for: an object whose ``asnumpy`` gives uint8 (N, H, W, 3), RGB."""
         frames = {index: self.frame(index) for index in sorted(int(i) for i in indices)}
         batch = np.stack([frames[int(i)][..., ::-1] for i in indices])
         return SimpleNamespace(asnumpy=lambda: batch)
 
     def seek(self, index: int) -> None:
-        """As DecordDecode asks in its mode ``efficient``."""
+        """Choose the frame that :meth:`next` gives, as DecordDecode does in its mode ``efficient``."""
         self._next = int(index)
 
     def next(self) -> SimpleNamespace:
-        """The frame that was sought, as :meth:`get_batch` gives it."""
+        """Return the frame that was sought, in the way of :meth:`get_batch`."""
         frame = self.frame(self._next)[..., ::-1]
         return SimpleNamespace(asnumpy=lambda: frame)
 
 
 class UprightContainer:
-    """A container of PyAV for the decoding steps of mmaction2, whose frames stand upright.
+    """A container of PyAV whose frames stand upright, for the decoding steps of mmaction2.
 
     Args:
         container: What ``av.open`` gave.
@@ -88,7 +88,7 @@ class UprightContainer:
         _without_threads(container)
 
     def decode(self, video: int = 0) -> Iterator:
-        """The frames in the order in which they play."""
+        """Yield the frames in the order in which they play."""
         from av import VideoFrame
 
         for frame in self._container.decode(video=video):
@@ -108,7 +108,7 @@ class UprightContainer:
 
 
 def play(source: Source) -> Iterator[np.ndarray]:
-    """All frames in the order in which they play, each uint8 (H, W, 3), BGR.
+    """Yield all frames in the order in which they play, each as uint8 (H, W, 3), BGR.
 
     Raises:
         ValueError: If OpenCV cannot decode the file.
@@ -119,12 +119,12 @@ def play(source: Source) -> Iterator[np.ndarray]:
 
 
 def frame_rate(source: Source) -> float:
-    """The frames a second on average that the file states."""
+    """Return the average number of frames a second that the file states."""
     return _open(source).get(cv2.CAP_PROP_FPS)
 
 
 def count_frames(source: Source) -> int:
-    """How many frames play; each is decoded, none is turned into a picture.
+    """Count the frames that play; each is decoded, none is turned into a picture.
 
     Raises:
         ValueError: If OpenCV cannot decode the file, or stops before its end.
@@ -145,7 +145,7 @@ def count_frames(source: Source) -> int:
 
 
 def count_with_pyav(container) -> int:
-    """As :func:`count_frames`, by a container that PyAV has opened, which cannot be read afterwards.
+    """Count the frames that play, with a container that PyAV has opened and that cannot be read afterwards.
 
     Raises:
         ValueError: If packets are missing; errors of PyAV for damaged ones are ValueErrors, too.
@@ -161,7 +161,7 @@ def count_with_pyav(container) -> int:
 
 
 def _without_threads(container) -> None:
-    """Decoding workers are forked, and one that frees a decoder whose threads stayed behind waits for them for ever."""
+    """Decode without threads: a forked worker that frees a decoder waits for ever for its threads, left behind."""
     container.streams.video[0].thread_type = 'NONE'
 
 
@@ -171,11 +171,11 @@ def _check_header(promised: float, found: int) -> None:
 
 
 def decord_agrees(reader, source: Source) -> bool:
-    """Whether decord finds each frame by its number, judged by the packets of the file; nothing is decoded.
+    """Tell whether decord finds each frame by its number, judging by the packets of the file; nothing is decoded.
 
     It does if the container has an index, nothing is hidden by an edit list, the time stamps rise from the first frame
-    on, decord and OpenCV see the same number of packets, and no frame that plays before a key frame is stored behind
-    it (open groups of pictures, which encoders of HEVC and MPEG-4 make unless told otherwise).
+    on, decord and OpenCV see the same key frames, and no frame that plays before a key frame is stored behind it (as
+    in open groups of pictures, which encoders of HEVC and MPEG-4 make unless told otherwise).
 
     Args:
         reader: A ``decord.VideoReader`` of the file.
@@ -201,15 +201,15 @@ def decord_agrees(reader, source: Source) -> bool:
 
 
 def _structure(source: Source, step: float) -> tuple[str | None, bool]:
-    """The kind of container, and whether it hides frames; see :mod:`.containers`."""
+    """Return the kind of container, and whether it hides frames; see :mod:`.containers`."""
     with open_source(source) as stream:
         family = container_family(stream.read(4096))
         return family, family == 'mp4' and hides_frames(stream, step)
 
 
 def _packets(source: Source) -> tuple[np.ndarray, list[int]]:
-    """Presentation times of all packets in the order of the file, (T,) in milliseconds, and which are key frames."""
-    capture, times, keys = _open(source, cv2.CAP_PROP_FORMAT, -1), [], []  # -1: packets as they are
+    """Return when each packet plays, in the order of the file, (T,) in milliseconds, and which are key frames."""
+    capture, times, keys = _open(source, cv2.CAP_PROP_FORMAT, -1), [], []  # -1 asks for packets as they are
     while capture.grab():
         if capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME):
             keys.append(len(times))

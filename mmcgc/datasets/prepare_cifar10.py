@@ -1,4 +1,4 @@
-"""Makes the folder ``cifar-10-batches-py`` from the official archive or from a pack of lossless WebP stacks."""
+"""Make the folder ``cifar-10-batches-py`` from the official archive or from a pack of lossless WebP stacks."""
 
 import io
 import tarfile
@@ -23,7 +23,7 @@ PER_STACK = 500
 
 
 def prepare_cifar10(sources: list[str | Path], out: str | Path) -> Path:
-    """Writes the official form of CIFAR-10; existing files are replaced only once everything has been checked.
+    """Write the official form of CIFAR-10; existing files are replaced only once everything has been checked.
 
     Args:
         sources: The official archive ``cifar-10-python.tar.gz`` alone, or the pack: folders and tars that hold
@@ -31,7 +31,7 @@ def prepare_cifar10(sources: list[str | Path], out: str | Path) -> Path:
         out: The data root; the files go to ``out/cifar-10-batches-py``.
 
     Returns:
-        That folder.
+        The folder of the files.
 
     Raises:
         FileNotFoundError: If a source or a piece of the pack is missing.
@@ -62,7 +62,7 @@ def _checked(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
 
 
 def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yields the files of the official archive, after its checksum has been found right."""
+    """Yield the files of the official archive, once its checksum has been found right."""
     digest = calculate_md5(str(path))
     if digest != CIFAR10.tgz_md5:
         raise ValueError(
@@ -75,7 +75,7 @@ def _from_archive(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_pieces(sources: list[Path]) -> dict[str, tuple[str, bytes]]:
-    """Where each piece of the pack was found, and its bytes, by file name."""
+    """Return where each piece of the pack was found, and its bytes, by file name."""
     pieces = {}
     for source in sources:
         for path in sorted(source.iterdir()) if source.is_dir() else [source]:
@@ -134,7 +134,7 @@ def _labels(source: str, content: bytes, count: int) -> np.ndarray:
 
 
 def _images(source: str, content: bytes) -> np.ndarray:
-    """The (500, 32, 32, 3) RGB images that one WebP file stacks."""
+    """Return the (500, 32, 32, 3) RGB images that one WebP file stacks."""
     try:
         pixels = np.asarray(Image.open(io.BytesIO(content)).convert('RGB'))
     except OSError as error:

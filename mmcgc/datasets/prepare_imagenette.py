@@ -1,4 +1,4 @@
-"""Makes the folder of Imagenette that the configs read, from the public archive or from folders of the same form."""
+"""Make the folder of Imagenette that the configs read, from the public archive or from folders of the same form."""
 
 import io
 import itertools
@@ -20,11 +20,11 @@ ARCHIVES = ('.tgz', '.tar.gz', '.tar')
 
 
 def prepare_imagenette(sources: Iterable[str | Path], out: str | Path, partial: bool = False) -> Counter:
-    """Writes ``out/{train,val}/n*/*``; what is there is replaced only once every image has been decoded.
+    """Write ``out/{train,val}/n*/*``; what is there is replaced only once every image has been decoded.
 
     Args:
-        sources: Archives and folders that hold ``{train,val}/n*/*.JPEG``, at any depth; one of both splits, or one of
-            each.  Other files are passed over.
+        sources: Archives and folders that hold ``{train,val}/n*/*.JPEG``, at any depth: one with both splits, or one
+            for each.  Other files are passed over.
         out: The data root.
         partial: Whether fewer images than the published 9,469 and 3,925 will do.
 
@@ -55,7 +55,7 @@ def prepare_imagenette(sources: Iterable[str | Path], out: str | Path, partial: 
 
 
 def _files(source: Path) -> Iterator[tuple[str, tuple[str, ...], bytes]]:
-    """Where each image is, the parts of its path, and its bytes."""
+    """Yield where each image is, the parts of its path, and its bytes."""
     if source.is_dir():
         for path in sorted(source.rglob('*')):
             if path.is_file() and _is_image(path.name):
@@ -76,7 +76,7 @@ def _files(source: Path) -> Iterator[tuple[str, tuple[str, ...], bytes]]:
 
 
 def _safe_path(source: Path, member: tarfile.TarInfo) -> PurePosixPath:
-    """The path of a member that can only lie inside the folder."""
+    """Return the path of a member, or raise ValueError if it leads out of the folder or is a link or a device."""
     path = PurePosixPath(member.name)
     outside = path.is_absolute() or '..' in path.parts or re.search(r'[\\:]', member.name)
     if outside or not (member.isfile() or member.isdir()):
@@ -90,7 +90,7 @@ def _is_image(name: str) -> bool:
 
 
 def _place(origin: str, parts: tuple[str, ...]) -> tuple[str, str, str]:
-    """Split, class and file name of an image."""
+    """Return split, class and file name of an image."""
     split, name, file = ('', '', *parts)[-3:]
     if split not in COUNTS or name not in CLASSES:
         raise ValueError(

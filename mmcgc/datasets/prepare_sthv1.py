@@ -1,4 +1,4 @@
-"""From the official files of Something-Something v1 to the annotation lists that the configs read."""
+"""Turn the official files of Something-Something v1 into the annotation lists that the configs read."""
 
 import os
 import re
@@ -11,19 +11,20 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ..plain_text import decode_text
 from ..progress import tracked
 from ..whole_file import check_outputs, whole_file, write_whole_files
 from .containers import check_complete
 from .pictures import check_picture
 from .played_frames import count_frames
 
-SPLITS = {'train': 'train', 'val': 'validation', 'test': 'test'}  # ours and the official file's
+SPLITS = {'train': 'train', 'val': 'validation', 'test': 'test'}  # our names and those of the official files
 CLASSES = 174
-# Classes that a left-right flip swaps, by line of the official label file; the configs count on them.
+# A left-right flip swaps these classes, by line of the official label file; the configs count on them.
 LEFT_RIGHT = [(2, 4), (30, 41), (52, 66)]
 VIDEO_SUFFIXES = ('.mp4', '.webm', '.avi', '.mkv')
 SHOWN = 5
-_CHECKED = 'every file, version 1,'  # what the memory of a run says of itself; the result of other checks is not used
+_CHECKED = 'every file, version 1,'  # the memory of a run begins so; one of other checks is not used
 _FRAME = re.compile(r'(|[^.].*?)(\d+)(\.(?:jpe?g|png|webp|bmp))', re.IGNORECASE)
 
 
@@ -54,7 +55,7 @@ def prepare_sthv1(
     missing or broken is listed, with the reason, in ``sthv1_{kind}_broken.txt``.
 
     Frames may be numbered from 0 or from 1, with any number of digits and any prefix, if all folders do it alike.
-    Where it is not as the configs expect, :func:`options_file` names the options with which they read the folders.
+    If that is not as the configs expect, :func:`options_file` holds the options with which they read the folders.
 
     Args:
         labels: The folder of ``something-something-v1-{labels,train,validation,test}.csv``; test may be absent.
@@ -116,12 +117,12 @@ def prepare_sthv1(
 
 
 def options_file(out: str | Path, kind: str) -> Path:
-    """Where the options stand, one a line, that ``--cfg-options`` needs; there is none where the configs fit as is."""
+    """Return the path of the options, one a line, for ``--cfg-options``; without such a file the configs fit as is."""
     return Path(out) / f'sthv1_{kind}_options.txt'
 
 
 def read_classes(path: Path) -> list[str]:
-    """The class names, one a line; the line number, from 0, is the label."""
+    """Read the class names, one a line; the line number, from 0, is the label."""
     classes = [line.strip() for line in _lines(path)]
     if len(set(classes)) < len(classes):
         raise ValueError(f'{path} names a class twice')
@@ -137,7 +138,7 @@ def read_classes(path: Path) -> list[str]:
 
 
 def read_splits(folder: Path, classes: list[str]) -> dict[str, dict[str, int | None]]:
-    """Label by id (None in the test split) for every split that is there; each id belongs to one split, once."""
+    """Read the label of each id (None in the test split) by split; each id belongs to one split, once."""
     label_of = {name: label for label, name in enumerate(classes)}
     splits, seen = {}, {}
     for split, name in SPLITS.items():
@@ -162,7 +163,7 @@ def read_splits(folder: Path, classes: list[str]) -> dict[str, dict[str, int | N
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f'{path} is missing: download the official label files of Something-Something v1')
-    lines = path.read_text(encoding='utf-8').splitlines()
+    lines = decode_text(path.read_bytes(), str(path)).splitlines()
     if not lines:
         raise ValueError(f'{path} is empty')
     return [line for line in lines if line.strip()]
@@ -177,7 +178,7 @@ def _link(link: Path, source: Path) -> None:
 
 
 def _check_all(ids: list[str], source: Path, kind: str, memory: Path) -> tuple[dict[str, Clip], dict[str, str]]:
-    """What is known of every whole clip, and the reason for every other; ``memory`` keeps the former."""
+    """Return what is known of every whole clip, and what is wrong with every other; ``memory`` keeps the former."""
     known = dict(_remembered(memory, source))
     found = {i: known[i] for i in ids if i in known}
     broken = {}
@@ -215,7 +216,7 @@ def _try(check: Callable[[Path, str], Clip], source: Path, i: str) -> tuple[Clip
 
 
 def _common_names(found: dict[str, Clip], broken: dict[str, str]) -> tuple[str, int]:
-    """How the frames of most clips are named and numbered; the other clips go from ``found`` to ``broken``."""
+    """Tell how the frames of most clips are named and numbered; the other clips go from ``found`` to ``broken``."""
     ways = Counter((clip.template, clip.first) for clip in found.values())
     if not ways:
         return CONFIGS_EXPECT

@@ -1,4 +1,4 @@
-"""mmaction2's data sets of videos and of frame folders: the frames asked for, or an error that names the clip."""
+"""Let mmaction2's data sets of videos and frame folders give the frames asked for, or an error that names the clip."""
 
 import logging
 
@@ -16,19 +16,19 @@ _LOADING = 'mmaction.datasets.transforms.loading'
 
 
 class CheckedClips:
-    """Names or skips the clips that cannot be read; stands before a data set of mmaction2 among the bases.
+    """A base class that names or skips the clips that cannot be read; list it before a data set of mmaction2.
 
     The frames that it gives are those that decoding the file in order gives, upright (:func:`.loading.load_step`).
     Only the loading part of the pipeline (opening, sampling, decoding) is watched; errors of later transforms pass
-    unchanged.  What is known of a clip is kept in shared memory: decoding workers examine, skip and count it once.
+    unchanged.  What is known of a clip is kept in shared memory, so that workers examine, skip and count it once.
 
     Args:
         broken: What happens with a clip that cannot be read (missing, empty, truncated, too few frames): ``'raise'``
             names it in an error; ``'skip'`` logs it with a running count and, in training, takes another clip instead.
             In test mode ``'skip'`` decodes all clips once at the start and leaves the broken ones out, so that metrics
             are over the readable ones.
-        min_frames: Fewer frames than this count as broken.
-        *args, **kwargs: Of mmaction2's data set.
+        min_frames: A clip with fewer frames than this counts as broken.
+        *args, **kwargs: Arguments of mmaction2's data set.
 
     Raises:
         ValueError: If ``broken`` is unknown or a line of the list cannot be read; when a clip is read, if it
@@ -85,7 +85,7 @@ class CheckedClips:
         return max((i + 1 for i, module in enumerate(modules) if module == _LOADING), default=0)
 
     def _load(self, idx: int) -> dict | None:
-        """The sample after the loading part of the pipeline, or None if the clip is skipped."""
+        """Return the sample after the loading part of the pipeline, or None if the clip is skipped."""
         if self._flags[idx]:
             return None
         sample = self.get_data_info(idx)

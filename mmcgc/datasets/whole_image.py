@@ -1,4 +1,4 @@
-"""Pictures that are read whole, or named in an error."""
+"""Read pictures whole, or name them in an error."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ class LoadImageFromFile(_LoadImageFromFile):
     Decoders differ in what they make of the missing part: grey in some versions, an error without a name in others.
     Only files of this machine are looked at before they are decoded.
 
-    Args:
-        As for mmcv's; with ``ignore_empty`` a picture that cannot be read is left out, in training.
+    The arguments are those of mmcv's; with ``ignore_empty`` a picture that cannot be read is left out in training.
 
     Raises:
-        ValueError: When a picture is read: it is missing, empty, cut off, or no picture.
+        ValueError: If the file that is to be read is missing, empty, cut off, or no picture.
     """
 
     def transform(self, results: dict) -> dict | None:
@@ -34,7 +33,7 @@ class LoadImageFromFile(_LoadImageFromFile):
         except Exception as error:
             if self.ignore_empty:
                 return None
-            undecoded = isinstance(error, AssertionError)  # which only repeats the name
+            undecoded = isinstance(error, AssertionError)  # this error only repeats the name
             reason = 'no picture' if undecoded else (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(
                 f'cannot read the picture {path}: {reason}. Mend it or take it out of the data set'

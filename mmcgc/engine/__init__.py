@@ -1,4 +1,4 @@
-"""Hooks, optimiser wrappers and the launching of runs."""
+"""The hooks, optimiser wrappers and schedules that configs name."""
 
 from .amp import BFloat16OptimWrapper
 from .checkpoint_match import CheckpointMatchHook

@@ -1,4 +1,4 @@
-"""Mixed precision with or without an accelerator."""
+"""Train in mixed precision with or without an accelerator."""
 
 from contextlib import contextmanager
 
@@ -10,14 +10,14 @@ from torch import nn
 
 from ..registry import OPTIM_WRAPPERS
 
-_SCALING_DEVICES = ('cuda', 'npu', 'mlu', 'musa')  # those that MMEngine's AmpOptimWrapper accepts
+_SCALING_DEVICES = ('cuda', 'npu', 'mlu', 'musa')  # the devices that MMEngine's AmpOptimWrapper accepts
 
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """Trains under ``torch.autocast`` to bfloat16, whose range needs no loss scaling.
+    """Train under ``torch.autocast`` to bfloat16, whose range needs no loss scaling.
 
-    For devices that MMEngine's AmpOptimWrapper refuses, the CPU above all.  Takes the arguments of OptimWrapper.
+    Use it on devices that MMEngine's AmpOptimWrapper refuses, above all the CPU.  It takes OptimWrapper's arguments.
     """
 
     @contextmanager
@@ -27,10 +27,10 @@ class BFloat16OptimWrapper(OptimWrapper):
 
 
 def enable_amp(optim_wrapper: ConfigDict) -> None:
-    """Turn a config of a plain optimiser wrapper into mixed precision, in place.
+    """Change the config of a plain optimiser wrapper to mixed precision, in place.
 
     Raises:
-        ValueError: The wrapper is of a kind that cannot be replaced.
+        ValueError: If the wrapper is of a kind that cannot be replaced.
     """
     kind = optim_wrapper.get('type', 'OptimWrapper')
     name = kind.rpartition('.')[-1] if isinstance(kind, str) else kind.__name__

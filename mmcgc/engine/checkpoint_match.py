@@ -1,4 +1,4 @@
-"""A checkpoint must fit the model, and be the same on every rank: MMEngine loads what it can and only logs the rest."""
+"""Refuse checkpoints that do not fit the model or differ between ranks; MMEngine loads what fits and logs the rest."""
 
 import re
 from collections import OrderedDict
@@ -15,15 +15,16 @@ _ANOTHER_LAYOUT = 'a checkpoint of another library or layout is mapped by tools/
 
 
 class CheckpointMatchHook(Hook):
-    """Raises ValueError, on every rank, where a loaded checkpoint does not fit the model or is not finite, or where
-    ranks have resumed from different ones, as machines do whose work directories are not on one disk.
+    """Raise ValueError, on every rank, if a loaded checkpoint does not fit the model or holds NaN or infinity.
+
+    It is raised too if ranks have resumed from different checkpoints, because machines do not share the work directory.
 
     Args:
         exact (bool): Whether every key must be there with its shape (test, resume), or one matching key is enough
             (fine-tuning: the gates of a context-gated network and a new head may start afresh).
     """
 
-    priority = 'LOWEST'  # sees the checkpoint as the other hooks leave it
+    priority = 'LOWEST'  # so that the hook sees the checkpoint as the other hooks leave it
 
     def __init__(self, exact: bool):
         self.exact = exact
@@ -60,9 +61,9 @@ class CheckpointMatchHook(Hook):
 
 
 def _differences(model: nn.Module, state: dict) -> tuple[list[str], list[str], list[str]]:
-    """The keys that are missing, unexpected and of another shape when ``state`` is loaded into ``model``.
+    """Return the keys that are missing, unexpected and of another shape when ``state`` is loaded into ``model``.
 
-    Found by loading, so that the modules' own hooks for old or resized checkpoints have their say.
+    They are found by loading, so that the modules' own hooks for old or resized checkpoints take part.
     """
     stripped = OrderedDict((re.sub(r'^module\.', '', key), value) for key, value in state.items())
     stripped._metadata = getattr(state, '_metadata', OrderedDict())
@@ -81,7 +82,7 @@ def _differences(model: nn.Module, state: dict) -> tuple[list[str], list[str], l
 
 
 def _tracked(keys) -> list[str]:
-    """The keys without the batch counters of old checkpoints, which MMEngine leaves out too."""
+    """Return the keys without the norms' counters of batches, which old checkpoints lack and MMEngine ignores too."""
     return [key for key in keys if 'num_batches_tracked' not in key]
 
 

@@ -1,4 +1,4 @@
-"""Frames must reach a network clip by clip: a gate that reads two clips at once mixes what does not belong together."""
+"""Check that frames reach a network clip by clip; a gate that reads two clips at once would mix them."""
 
 from collections.abc import Iterator
 
@@ -12,11 +12,11 @@ from ..registry import HOOKS
 
 @HOOKS.register_module()
 class ClipsHook(Hook):
-    """Refuses frames that the gates of a 2D network would read across clips, crops or videos.
+    """Refuse frames that the gates of a 2D network would read across clips, crops or videos.
 
-    ``CGConv2d(num_segments=T)`` takes every T consecutive frames of the batch for a clip.  Whether they are one is
-    decided by the pipeline, so each pipeline is checked before its first batch (:func:`check_clips`), and the frames of
-    every video are counted.  Networks without such gates pass.
+    ``CGConv2d(num_segments=T)`` takes every T consecutive frames of the batch for a clip.  The pipeline decides whether
+    they are one, so the hook checks each pipeline before its first batch (:func:`check_clips`), and counts the frames
+    of every video.  Networks without such gates pass.
 
     Raises:
         ValueError: If frames and gates do not go together.
@@ -41,7 +41,7 @@ class ClipsHook(Hook):
 
 
 def clip_length(model: nn.Module) -> int | None:
-    """The frames T of a clip for the gates of a 2D network; None where no gate reads clips.
+    """Return the frames T of a clip that the gates of a 2D network read, or None if no gate reads clips.
 
     Raises:
         ValueError: If gates, temporal shift, head, ... were built for clips of different lengths.
@@ -69,7 +69,7 @@ def check_clips(model: nn.Module, pipeline) -> None:
 
     Args:
         model: The network.
-        pipeline: Its transforms, as built: those with ``num_clips`` and ``clip_len`` sample frames.
+        pipeline: The transforms, already built; those with ``num_clips`` and ``clip_len`` sample frames.
 
     Raises:
         ValueError: If a view of the pipeline is not a clip of ``num_segments`` frames.
@@ -88,7 +88,7 @@ def check_clips(model: nn.Module, pipeline) -> None:
 
 
 def _pipelines(dataset) -> Iterator[list]:
-    """The transforms of a data set and of those that it wraps."""
+    """Yield the transforms of a data set and of those that it wraps."""
     if hasattr(dataset, 'pipeline'):
         yield dataset.pipeline.transforms
     elif hasattr(dataset, 'dataset'):

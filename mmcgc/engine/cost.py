@@ -1,4 +1,4 @@
-"""What a training costs: CPU time and memory, counted over its interruptions."""
+"""Record what a training costs in CPU time and memory, across its interruptions."""
 
 from __future__ import annotations
 
@@ -25,20 +25,19 @@ COST = 'cost.json'
 
 @HOOKS.register_module()
 class CostHook(Hook):
-    """Writes ``cost.json`` to the work directory when the training has come to its end.
+    """Write ``cost.json`` to the work directory when the training has come to its end.
 
-    It holds ``cpu_seconds`` (user and system time), ``peak_bytes`` (the largest resident set; 0 where the
-    system does not tell) and ``commits`` (those of
-    the code, as git tells them in the current folder), all of the main process and of the workers that it has seen end.
-    What a run has spent goes into its checkpoints, so that a resumed run adds to it, and what a kill threw away does
-    not count.
+    It holds ``cpu_seconds`` (user and system time of the main process and of the workers that have ended),
+    ``peak_bytes`` (the largest resident set of the main process; 0 if the system does not tell) and ``commits`` (those
+    of the code, as git tells them in the current folder).  What a run has spent goes into its checkpoints, so that a
+    resumed run adds to it, and work that was lost in a kill does not count.
     """
 
-    priority = 'VERY_LOW'  # a checkpoint that was loaded may still be refused
+    priority = 'VERY_LOW'  # because other hooks may refuse a checkpoint after it was loaded
 
     def __init__(self) -> None:
         self.before = dict(cpu_seconds=0.0, peak_bytes=0, commits=[])
-        self.start = 0.0  # of this process; the start of Python and its imports count once
+        self.start = 0.0  # CPU seconds of this process that do not count: those before it resumed
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if runner._resume:
@@ -54,7 +53,7 @@ class CostHook(Hook):
             part.write_text(json.dumps(self.cost(), indent=2) + '\n')
 
     def cost(self) -> dict:
-        """What this run and those that it goes on from have cost so far."""
+        """Return what this run and those that it goes on from have cost so far."""
         commit = get_git_hash(digits=7) or 'unknown'
         return dict(
             cpu_seconds=self.before['cpu_seconds'] + _cpu_seconds() - self.start,

@@ -1,4 +1,4 @@
-"""Networks of many small layers, whose kernels take less time than their launches, as CUDA graphs."""
+"""Replay networks as CUDA graphs, because the kernels of many small layers take less time than their launches."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..registry import HOOKS
 
 @HOOKS.register_module()
 class CUDAGraphHook(Hook):
-    """Captures the training pass of ``model.backbone``, forward and backward, and replays it from then on.
+    """Capture the training pass of ``model.backbone``, forward and backward, and replay it from then on.
 
     Heads, losses and the optimiser run as usual, and so does the backbone in validation, on batches of another size
-    than the first, and whenever a hook waits in it (gate statistics).  The results are those of the kernels that would
-    have been launched one by one.  Without a GPU nothing is captured.
+    than the first, and whenever one of its modules has a hook (gate statistics).  The results are those of the kernels
+    launched one by one.  Without a GPU nothing is captured.
 
     Args:
-        channels_last: bring images, and the weights that meet them, into this layout, in which half precision and the
-            gated convolutions run without copies.
+        channels_last: Whether to bring images, and the weights that meet them, into this layout, in which half
+            precision and the gated convolutions run without copies.
 
     Raises:
-        ValueError: Several processes, or accumulated gradients: both would read gradients that a replay overwrites.
+        ValueError: If there are several processes or gradients are accumulated, because a replay overwrites gradients.
     """
 
     def __init__(self, channels_last: bool = True) -> None:
@@ -54,7 +54,7 @@ class CUDAGraphHook(Hook):
 
 
 class _Replayed:
-    """Stands in for a module's ``forward`` of one tensor; the first training pass is captured."""
+    """Stand in for the ``forward`` of a module that takes one tensor; the first training pass is captured."""
 
     def __init__(self, module: nn.Module, channels_last: bool) -> None:
         self.module, self.forward, self.replay, self.key = module, module.forward, None, None
@@ -71,7 +71,7 @@ class _Replayed:
         return self.replay(x) if (x.shape, x.dtype) == self.key else self.forward(x)
 
     def _capture(self, x: Tensor):
-        """A function like ``forward``; the passes that warm up leave no trace in the running statistics."""
+        """Return a function like ``forward`` that replays it; the running statistics stay as before the warm-up."""
         before = [buffer.clone() for buffer in self.module.buffers()]
         self.module.forward = self.forward
         amp, dtype = torch.is_autocast_enabled('cuda'), torch.get_autocast_dtype('cuda')

@@ -1,4 +1,4 @@
-"""A picture of the training: loss and metrics over epochs, with the numbers in a CSV beside it."""
+"""Draw the loss and the metrics of a training over its epochs, and write the numbers to a CSV beside the picture."""
 
 import csv
 from collections import defaultdict
@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from ..registry import HOOKS
 from ..whole_file import whole_file
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
+# This is Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 LOSS = 'train/loss'
 CURVES = 'curves.csv'
@@ -24,11 +24,11 @@ FIELDS = ('iter', 'epoch', 'name', 'value')
 
 @HOOKS.register_module()
 class CurvesHook(Hook):
-    """Writes ``curves.csv`` and ``curves.png`` to the work directory after each validation and at the end.
+    """Write ``curves.csv`` and ``curves.png`` to the work directory after each validation and at the end.
 
     The CSV has the columns ``iter, epoch, name, value``: the training loss, averaged over ``interval`` iterations, and
-    every metric of the validations.  It is also the hook's memory: a resumed run reads it, drops what lies after the
-    checkpoint, and goes on, so that the picture always shows the whole curve.
+    every metric of the validations.  A resumed run reads it, drops what lies after the checkpoint, and goes on, so that
+    the picture always shows the whole curve.
 
     Args:
         interval: Iterations between two points of the training loss.
@@ -59,13 +59,13 @@ class CurvesHook(Hook):
 
     @master_only
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        self.losses.append(outputs['loss'].detach())  # read at the interval, so that no step waits for the GPU
+        self.losses.append(outputs['loss'].detach())  # read only at the interval, so that few steps wait for the GPU
         if len(self.losses) == self.interval:
             self._record_loss(runner, runner.iter + 1)
 
     @master_only
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        if not hasattr(self, 'rows'):  # a validation without training
+        if not hasattr(self, 'rows'):  # because the validation runs without a training
             return
         for name, value in (metrics or {}).items():
             if isinstance(value, Real):
@@ -87,7 +87,7 @@ class CurvesHook(Hook):
         self.rows.append((iteration, iteration / len(runner.train_dataloader), name, float(value)))
 
     def _write(self) -> None:
-        with whole_file(self.csv) as part, part.open('w', newline='') as file:  # a resumed run reads it
+        with whole_file(self.csv) as part, part.open('w', newline='') as file:  # because a resumed run reads it
             writer = csv.writer(file)
             writer.writerow(FIELDS)
             writer.writerows(self.rows)
@@ -95,7 +95,7 @@ class CurvesHook(Hook):
 
 
 def plot_curves(rows: list[tuple[int, float, str, float]], path: Path) -> None:
-    """Draws the training loss and, beside it, the metrics over the epochs.
+    """Draw the training loss and, beside it, the metrics over the epochs.
 
     Args:
         rows: (iteration, epoch, name, value) of each point.

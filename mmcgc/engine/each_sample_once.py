@@ -1,4 +1,4 @@
-"""In validation and testing every sample counts once, whatever the ranks, and every score is a number."""
+"""Check that validation and testing count every sample once, on any number of ranks, and that every score is finite."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .loss_guard import _finite
 
 
 class EachSampleOnceHook(Hook):
-    """Refuses a data loader that leaves samples out or gives them twice, too few results, and scores that are NaN.
+    """Refuse a data loader that leaves samples out or gives them twice, too few results, and scores that are NaN.
 
-    MMEngine takes the results of the ranks in turn, and cuts them to the length of the data set: that is right for its
-    DefaultSampler alone.
+    MMEngine takes the results of the ranks in turn, and cuts them to the length of the data set, which is right only
+    for its DefaultSampler.
 
     Raises:
-        ValueError: Before the first batch, on every rank; a label is beyond the classes of the model, which would count
-            as wrong; or the model gave another number of results.
-        FloatingPointError: A score is NaN or infinite.
+        ValueError: If samples are left out or come twice (found before the first batch, on every rank), if a label is
+            beyond the classes of the model, which would count as wrong, or if the number of results is another.
+        FloatingPointError: If a score is NaN or infinite.
     """
 
     def before_val_epoch(self, runner) -> None:
@@ -33,7 +33,7 @@ class EachSampleOnceHook(Hook):
 
     def _check_indices(self, loader: DataLoader) -> None:
         self.results = self.expected = 0
-        if not isinstance(loader, DataLoader) or loader.batch_sampler is None:  # a stream, whose length nobody knows
+        if not isinstance(loader, DataLoader) or loader.batch_sampler is None:  # a stream, whose length is unknown
             return
         count = len(loader.dataset)
         mine = list(islice(chain.from_iterable(loader.batch_sampler), count + 1))
@@ -70,7 +70,7 @@ class EachSampleOnceHook(Hook):
 
     @staticmethod
     def _check_label(fields: dict, loader: DataLoader) -> None:
-        """Of one class or several; scores are (classes,)."""
+        """Refuse a label, of one class or several, that is beyond the scores, which are (classes,)."""
         label, scores = fields.get('gt_label'), fields.get('pred_score')
         if isinstance(label, Tensor) and isinstance(scores, Tensor) and scores.dim() == 1 and label.numel():
             if label.max() >= len(scores):

@@ -1,4 +1,4 @@
-"""What a training or a test says of the gates that its config asks for."""
+"""Say in the log of a training or a test whether the network has the gates that its config asks for."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..layers import GatedConv, describe_gates, gated_layers, refuse_folding
 def report_gates(model: nn.Module, cfg: dict) -> None:
     """Log how many convolutions of a network are gated, and warn if its config asks for gates and none is there.
 
-    ``conv_cfg`` reaches what a network builds with it, which may be all of its convolutions, some or none.  Modules
-    that fold kernels are made to refuse it (:func:`mmcgc.layers.refuse_folding`).
+    A network may build all of its convolutions with ``conv_cfg``, some or none, and only these become gated.  Modules
+    that fold kernels are made to refuse to (:func:`mmcgc.layers.refuse_folding`).
 
     Args:
         model: The network.
@@ -37,7 +37,7 @@ def report_gates(model: nn.Module, cfg: dict) -> None:
 
 
 def _types(node) -> Iterator[str]:
-    """The values of ``type`` anywhere in a config."""
+    """Yield the values of ``type`` anywhere in a config."""
     for value in node.values() if isinstance(node, dict) else node:
         if isinstance(value, (dict, list, tuple)):
             yield from _types(value)

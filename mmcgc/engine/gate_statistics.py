@@ -1,4 +1,4 @@
-"""The gates' statistics in the log and the visualisers while a network trains."""
+"""Send statistics of the gates to the log and the visualisers while a network trains."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from ..registry import HOOKS
 
 @HOOKS.register_module()
 class GateStatisticsHook(Hook):
-    """Every ``interval`` iterations, :func:`gate_statistics` of every gated layer over the training batch.
+    """Compute :func:`gate_statistics` of every gated layer over the training batch, every ``interval`` iterations.
 
-    Each figure goes to the visualisers (local, TensorBoard, ...) as ``gate/<layer>/<figure>``; at the end of the
-    training the last means over the layers go to the log, and the share of the training time that looking took.  Only
+    Each figure goes to the visualisers (local, TensorBoard, ...) as ``gate/<layer>/<figure>``.  At the end of the
+    training the log gets the last means over the layers, and the share of the training time that looking took.  Only
     the main process looks, at its own part of the batch.  A network without gates is left alone.
 
     Args:
-        interval: iterations between two looks; one look costs a fraction of a training step.
+        interval: Iterations between two looks; one look costs a fraction of a training step.
 
     Raises:
-        ValueError: ``interval`` is not positive.
+        ValueError: If ``interval`` is not positive.
     """
 
     priority = 'LOW'
@@ -58,7 +58,7 @@ class GateStatisticsHook(Hook):
     def _look(self, name: str, layer: Gated, gate: nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
         start = perf_counter()
         if torch.is_tensor(output):
-            gates = output.detach().float()  # (B, H, k), of a sentence
+            gates = output.detach().float()  # (B, H, k), the gates of sentences
         else:
             gates = layer.gate_gain * thin_gates(*output, layer.gate_combine, layer.groups)
         self.latest[name] = gate_statistics(gates, layer.gate_frames, layer.gate_gain)
@@ -75,7 +75,7 @@ class GateStatisticsHook(Hook):
         self.seconds += perf_counter() - start
 
     def _scalars(self) -> dict[str, float]:
-        """Every figure by name, read from the device at once."""
+        """Return every figure by its name; all are read from the device at once."""
         figures = {f'gate/{layer}/{figure}': value for layer, values in self.latest.items()
                    for figure, value in values.items()}  # fmt: skip
         return dict(zip(figures, torch.stack(list(figures.values())).tolist(), strict=True)) if figures else {}

@@ -1,4 +1,4 @@
-"""The learning rate of the Transformer and of what came after it (Vaswani et al., 2017, Sec. 5.3)."""
+"""The schedule of the learning rate with which the Transformer was trained (Vaswani et al., 2017, Sec. 5.3)."""
 
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
@@ -10,16 +10,16 @@ from ..signatures import shows_arguments
 @PARAM_SCHEDULERS.register_module()
 @shows_arguments('param_name')
 class InverseSqrtLR(LRSchedulerMixin, _ParamScheduler):
-    """Rises linearly to the optimiser's learning rate in ``warmup`` iterations, then falls as 1 / sqrt(iteration).
+    """Rise linearly to the optimiser's learning rate in ``warmup`` iterations, then fall as 1 / sqrt(iteration).
 
     Args:
-        optimizer: Optimiser or wrapper.
-        warmup: Iterations.
-        by_epoch: Must be set to False: where a config leaves it out, MMEngine counts the end in epochs.
+        optimizer: The optimiser or its wrapper.
+        warmup: Iterations until the learning rate is highest.
+        by_epoch: Must be set to False: if a config leaves it out, MMEngine counts the end in epochs.
         **kwargs: ``begin``, ``end``, ... of MMEngine's schedulers, in iterations.
 
     Raises:
-        ValueError: ``warmup`` is not positive, or ``by_epoch`` is not False.
+        ValueError: If ``warmup`` is not positive, or ``by_epoch`` is not False.
     """
 
     def __init__(self, optimizer, warmup: int, by_epoch: bool = True, **kwargs) -> None:

@@ -1,4 +1,4 @@
-"""A training whose loss is no number any more stops, with the name of the layer that broke."""
+"""Stop a training whose loss is NaN or infinite, and name the layer that broke."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import Tensor, nn
 
 from ..registry import HOOKS
 
-# Loss scaling of float16 begins too high on purpose: the first steps overflow, and are skipped.
+# Loss scaling of float16 begins too high on purpose: the first steps overflow and are skipped.
 _OVERFLOWS_OF_LOSS_SCALING = 20
 
 
 @HOOKS.register_module()
 class LossGuardHook(Hook):
-    """Stops the training at the first loss that is NaN or infinite, before a weight has changed.
+    """Stop the training at the first loss that is NaN or infinite, before a weight has changed.
 
     The error names the first layer whose output is not finite when the batch passes once more.  Under the loss scaling
-    of AmpOptimWrapper it takes 20 such losses in a row.  Reads the loss in every iteration.
+    of AmpOptimWrapper 20 such losses in a row are let pass.  The hook reads the loss in every iteration.
 
     Raises:
-        FloatingPointError: In the middle of a training step.
+        FloatingPointError: If the loss is NaN or infinite, in the middle of a training step.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -55,11 +55,11 @@ class LossGuardHook(Hook):
 
 
 def first_broken_layer(model: nn.Module, batch) -> str:
-    """Pass a batch through a model of MMEngine once more, and say which layer is the first with NaN or infinity.
+    """Pass a batch through a model of MMEngine once more, and say which layer is the first to give NaN or infinity.
 
     Args:
         model: The model, not wrapped; the running statistics of its norms may change.
-        batch: What the data loader gave.
+        batch: The batch as the data loader gave it.
 
     Returns:
         A clause with the layer's name and type, and what is wrong with its input, weights or output.
@@ -89,7 +89,7 @@ def first_broken_layer(model: nn.Module, batch) -> str:
 
 
 def _finite(value) -> bool:
-    """Whether every floating-point tensor in tuples, lists and dicts is finite."""
+    """Tell whether every floating-point tensor in tuples, lists and dicts is finite."""
     if isinstance(value, Tensor):
         return not value.is_floating_point() or bool(torch.isfinite(value).all())
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""TSM's learning rates, for networks with gates."""
+"""Train networks with gates by TSM's learning rates."""
 
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
@@ -6,23 +6,23 @@ from torch.nn.modules.conv import _ConvNd
 
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-_FIRST_BIAS, _BIAS = 1, 3  # mmaction2's groups of the first convolution's bias and of all other biases
+_FIRST_BIAS, _BIAS = 1, 3  # places in mmaction2's list of groups: the first convolution's bias, all other biases
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class GatedTSMOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmaction2's TSMOptimWrapperConstructor, complete where convolutions are gated.
+    """Group parameters as mmaction2's TSMOptimWrapperConstructor does, also if convolutions are gated.
 
-    The linear layers of a gate are treated as any other weight, its norms as any other norm.  mmaction2 takes a gated
-    convolution's bias for a part of the gate and leaves it out; here it goes where biases go, with twice the learning
-    rate and no weight decay.
+    The linear layers of a gate are treated as any other weight, its norms as any other norm.  mmaction2 leaves out the
+    bias of a convolution that has more parameters than weight and bias, as a gated one has; here it joins the other
+    biases, with twice the learning rate and no weight decay.
 
     Raises:
         ValueError: If a trainable parameter would be in no group; mmaction2 would leave it untrained.
     """
 
     def add_params(self, params: list[dict], model: nn.Module, **kwargs) -> None:
-        # Imported here: images train where mmaction2 is missing.
+        # The import stands here so that networks for images train without mmaction2.
         from mmaction.engine.optimizers import TSMOptimWrapperConstructor
 
         TSMOptimWrapperConstructor.add_params(self, params, model, **kwargs)

@@ -1,4 +1,4 @@
-"""Random numbers that depend on the place in the training, not on what came before it."""
+"""Make random numbers depend on the place in the training, not on what came before it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..registry import HOOKS
 
 @HOOKS.register_module()
 class PositionSeedHook(Hook):
-    """Seeds Python, NumPy and PyTorch anew at each epoch, or at each iteration of an iteration-based training.
+    """Seed Python, NumPy and PyTorch anew at each epoch, or at each iteration of an iteration-based training.
 
-    Checkpoints of MMEngine do not hold the state of the random numbers; with this hook they need not, and a resumed
-    run draws what an uninterrupted one would have drawn: by epoch, dropout and augmentation; by iteration, dropout.
-    Workers of the training data are seeded by the epoch as they start, so ``persistent_workers`` must be off for them
-    to follow.  The seeds come from the run's seed, the rank and the epoch or iteration.
+    Checkpoints of MMEngine do not hold the state of the random numbers.  With this hook a resumed run still draws what
+    an uninterrupted one would have drawn: dropout and augmentation in a training by epochs, dropout in one by
+    iterations.  The workers of the training data are seeded by the epoch when they start, so they follow only if
+    ``persistent_workers`` is off.  The seeds come from the run's seed, the rank and the epoch or iteration.
     """
 
-    priority = 'LOWEST'  # the last hook before the data loader, or the model, draws
+    priority = 'LOWEST'  # so that no other hook draws between this one and the data loader, or the model
 
     def before_train_epoch(self, runner: Runner) -> None:
         if runner.seed is None or isinstance(runner.train_loop, IterBasedTrainLoop):
@@ -43,7 +43,7 @@ def _seed_worker(seed: int, rank: int, position: int, worker: int) -> None:
 
 
 def seed_all(*numbers: int) -> None:
-    """Seed Python, NumPy and PyTorch by non-negative numbers; other numbers give unrelated seeds."""
+    """Seed Python, NumPy and PyTorch from non-negative numbers; other numbers give unrelated seeds."""
     state = np.random.SeedSequence(numbers).generate_state(3)
     random.seed(int(state[0]))
     np.random.seed(state[1])

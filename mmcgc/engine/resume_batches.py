@@ -1,4 +1,4 @@
-"""Go on with the very next batch after an interruption in mid-epoch."""
+"""Go on with the very next batch after an interruption within an epoch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..registry import HOOKS
 
 @HOOKS.register_module()
 class ResumeBatchesHook(Hook):
-    """Feeds an iteration-based training from a :class:`TokenBatchSampler`, epoch after epoch.
+    """Feed an iteration-based training from a :class:`TokenBatchSampler`, epoch after epoch.
 
-    A resumed run begins with the batch that would have come next: it goes straight to the epoch and the place in it,
-    where MMEngine's IterBasedTrainLoop loads all earlier batches once more.
+    A resumed run begins with the batch that would have come next.  It goes straight to the epoch and the place in it,
+    whereas MMEngine's IterBasedTrainLoop loads all earlier batches once more.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -27,12 +27,12 @@ class ResumeBatchesHook(Hook):
                 'ResumeBatchesHook goes with an IterBasedTrainLoop (train_cfg with by_epoch=False) and '
                 "batch_sampler=dict(type='mmcgc.TokenBatchSampler')"
             )
-        # The loop asks for runner.iter batches to throw them away; those are not loaded.
+        # The loop asks for runner.iter batches and throws them away, so it gets None instead of batches to load.
         loop.dataloader_iterator = chain(repeat(None, runner.iter), _batches(loop.dataloader, runner.iter))
 
 
 def _batches(dataloader: DataLoader, done: int) -> Iterator[dict]:
-    """All batches after the first ``done``, without end."""
+    """Yield all batches after the first ``done``, without end."""
     epoch, done = divmod(done, len(dataloader))
     while True:
         dataloader.batch_sampler.sampler.set_epoch(epoch)

@@ -1,4 +1,4 @@
-"""What a resumed training takes over from a checkpoint is what a training like this one would have saved."""
+"""Check that what a resumed training takes over from a checkpoint is what this training would have saved."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from torch.optim import LBFGS, Optimizer, SparseAdam
 from ..checkpoints.load import check_finite
 from .same_form import check_form
 
-_LARGEST_SEED = 2**32 - 1  # of NumPy
+_LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
 
 
 class ResumedStateHook(Hook):
-    """Refuses to resume from a checkpoint whose state is not of the form that this training would save.
+    """Refuse to resume from a checkpoint whose state is not of the form that this training would save.
 
     MMEngine takes over whatever is there: it puts the entries of a scheduler's state in the place of its attributes and
-    methods, those of the optimiser in the place of its options, and goes on without a state that is missing.  Weights
-    are looked at by :class:`.CheckpointMatchHook`.  Of what earlier hooks left in the message hub, nothing replaces
-    what this run knows by itself.
+    methods, those of the optimiser in the place of its options, and goes on without a state that is missing.  The
+    weights are checked by :class:`.CheckpointMatchHook`.  What the checkpoint's message hub holds does not replace what
+    this run knows by itself.
 
     Raises:
-        ValueError: Names the checkpoint, the entry, its value and what was expected.
+        ValueError: If an entry has another form; the error names checkpoint, entry, its value and what was expected.
     """
 
     priority = 'LOWEST'
@@ -45,10 +45,10 @@ class ResumedStateHook(Hook):
 
 
 class ResumedAverageHook(Hook):
-    """The same for the averages of MMEngine's EMAHook, before it exchanges each weight with its average and loads both.
+    """Check the averages of MMEngine's EMAHook before it exchanges each weight with its average and loads both.
 
     Raises:
-        ValueError: Names the checkpoint and the average that belongs to no weight of the model.
+        ValueError: If an average belongs to no weight of the model; the error names it and the checkpoint.
     """
 
     priority = 'VERY_HIGH'
@@ -71,7 +71,7 @@ class ResumedAverageHook(Hook):
 
 @contextmanager
 def _named(runner: Runner) -> Iterator[None]:
-    """Add the checkpoint and the remedy to what is wrong."""
+    """Add the checkpoint and the remedy to an error that is raised within."""
     try:
         yield
     except ValueError as error:
@@ -82,7 +82,7 @@ def _named(runner: Runner) -> Iterator[None]:
 
 
 def _check_place(runner: Runner, checkpoint: dict) -> None:
-    """Where the training stands, and its seed."""
+    """Check where the training stands, and its seed."""
     missing = [key for key in ('meta', 'message_hub', 'state_dict') if key not in checkpoint]
     if missing:
         raise ValueError(f'it has no {" and no ".join(missing)}, so it holds weights and not the state of a training')
@@ -100,7 +100,7 @@ def _check_place(runner: Runner, checkpoint: dict) -> None:
 
 
 def _check_hub(runner: Runner, hub) -> None:
-    """The statistics of the log, and the best scores; entries that this run has made itself are left out."""
+    """Check the log's statistics and the best scores; remove the entries that this run has made itself."""
     for part in ('log_scalars', 'runtime_info', 'resumed_keys'):
         entries = hub.get(part) if isinstance(hub, dict) else None
         if not isinstance(entries, dict) or not all(isinstance(key, str) for key in entries):
@@ -117,7 +117,7 @@ def _check_hub(runner: Runner, hub) -> None:
 
 
 def _check_schedules(schedules, states) -> None:
-    """Those of one optimiser in a list, those of several in a dict of lists."""
+    """Check the schedules, which are a list for one optimiser and a dict of lists for several."""
     if not schedules:
         return
     if isinstance(schedules, dict):
@@ -172,7 +172,7 @@ def _check_optimisers(wrapper, state) -> None:
 
 
 def _first_entries(optimiser: Optimizer, group: dict, parameter: nn.Parameter) -> dict[str, Tensor | float]:
-    """What the optimiser keeps for a parameter: found by a step of a copy on zeros in its place."""
+    """Return what the optimiser keeps for a parameter, found by a step that a copy of it makes on zeros."""
     stand_in = nn.Parameter(torch.zeros_like(parameter))
     stand_in.grad = torch.zeros_like(parameter)
     twin = copy.copy(optimiser)

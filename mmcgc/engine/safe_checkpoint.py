@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, whatever ends the training."""
+"""Save checkpoints that are whole or not there, whatever ends the training."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ..whole_file import remove_parts, whole_file
 
 @register_backend('mmcgc.whole_files')
 class WholeFileBackend(LocalBackend):
-    """MMEngine's local files, each written beside its place and then moved there in one step (``whole_file``).
+    """Write MMEngine's local files beside their place and then move each there in one step (``whole_file``).
 
     Raises:
-        OSError: The file cannot be written, because the disk is full for one; what was there before stays.
+        OSError: If the file cannot be written, for example on a full disk; what was there before stays.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
@@ -37,14 +37,14 @@ class WholeFileBackend(LocalBackend):
 @HOOKS.register_module()
 @shows_arguments()
 class SafeCheckpointHook(CheckpointHook):
-    """MMEngine's CheckpointHook, which never leaves a half-written checkpoint, nor none where there was one.
+    """Save as MMEngine's CheckpointHook does, but never leave a half-written checkpoint, or none if there was one.
 
     MMEngine writes into the file that resuming looks for, and removes the checkpoint before it writes its successor:
-    with ``max_keep_ckpts=1`` a kill or a full disk in between costs the whole training.  And a resumed run of MMEngine
-    removes whatever its checkpoint names; this one removes what the run of its own work directory has written, by the
-    note of :class:`CheckpointRecord`.
+    with ``max_keep_ckpts=1`` a kill or a full disk in between costs the whole training.  A resumed run of MMEngine also
+    removes whatever its checkpoint names; this one removes only what runs in its own work directory have written, as
+    :class:`CheckpointRecord` notes it.
 
-    Takes the arguments of CheckpointHook.
+    The hook takes the arguments of CheckpointHook.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -64,10 +64,10 @@ class SafeCheckpointHook(CheckpointHook):
         for step, name in steps:
             self._know_best(name, step)
         if is_main_process() and isinstance(self.file_backend, WholeFileBackend):
-            remove_parts(self.out_dir, '.pth')  # of a run that was killed while it wrote
+            remove_parts(self.out_dir, '.pth')  # those of a run that was killed while it wrote
 
     def _know_best(self, name: str, step: int) -> None:
-        """Take a checkpoint of the record for the best one, whose successor replaces it, if its name says so."""
+        """Take a checkpoint of the record for the best one, which a better one replaces, if its name says so."""
         path = self.file_backend.join_path(self.out_dir, name)
         for key in self.key_indicators if self.save_best else ():
             start = 'best_' if key == 'auto' else f'best_{key}_'.replace('/', '_')
@@ -92,7 +92,7 @@ class SafeCheckpointHook(CheckpointHook):
 
 
 class _RemoveLast:
-    """Stands in for a hook's file backend: puts removals off to the end, and drops them after an error."""
+    """Stand in for a hook's file backend: put removals off to the end, and drop them after an error."""
 
     def __init__(self, hook: SafeCheckpointHook):
         self.hook, self.backend, self.removals = hook, hook.file_backend, []

@@ -1,4 +1,4 @@
-"""Whether a value from a file has the form of one that this program has made itself."""
+"""Check that a value from a file has the form of one that this program has made itself."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 
 
 def check_form(given, own, where: str, more: bool = False) -> None:
-    """Refuse a part of a saved state that is of another form than the state that would be saved here.
+    """Refuse a part of a saved state whose form differs from that of the state that would be saved here.
 
-    Numbers must be finite, and must not be negative where the own one is not.  Texts, functions, true or false, and
-    dicts in lists come from the config: these must be the same.  Tensors must have the same shape, lists the same
-    length, dicts the same keys.  Only what is None, true or false may be missing, as older versions of PyTorch do not
-    know every option.
+    Numbers must be finite, and must not be negative if the own one is not.  Texts, functions, true or false, and
+    dicts in lists come from the config and must be the same.  Tensors must have the same shape, lists the same
+    length, dicts the same keys.  Only an entry whose own value is None, true or false may be missing, because older
+    versions of PyTorch do not know every option.
 
     Args:
-        given: What the file holds.
-        own: What is there before it is taken over.
+        given: The value that the file holds.
+        own: The value that it would replace.
         where: The name of the part, for the error.
         more: Whether a dict may hold further plain numbers, which an optimiser may add with its first step.
 
     Raises:
-        ValueError: Names the part, its value and what was expected.
+        ValueError: If the form differs; the error names the part, its value and what was expected.
     """
     if isinstance(own, Counter):
         check_numbers(given, where)
@@ -50,7 +50,7 @@ def check_form(given, own, where: str, more: bool = False) -> None:
 
 
 def check_numbers(given, where: str) -> None:
-    """Refuse what is no dict of finite numbers by names or numbers, or of true, false and None."""
+    """Refuse a value that is not a dict whose values are finite numbers, true, false or None."""
     if not isinstance(given, dict):
         raise _odd(where, given, 'a dict')
     for key, value in given.items():
@@ -90,7 +90,7 @@ def _odd(where: str, given, expected: str) -> ValueError:
 
 
 def _short(value) -> str:
-    """A value in an error: a word on a tensor or a container, the beginning of a long text."""
+    """Describe a value in an error: name the size of a tensor or a container, and cut a long text."""
     if isinstance(value, Tensor):
         return f'a tensor of shape {tuple(value.shape)}'
     if isinstance(value, (dict, list, tuple)):

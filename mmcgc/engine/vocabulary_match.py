@@ -1,4 +1,4 @@
-"""A checkpoint of a translation model belongs to the vocabularies and merges that it was trained with."""
+"""Check that a translation model's checkpoint meets the vocabularies and merges that it was trained with."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mmengine.runner import BaseLoop, Runner
 def check_fingerprints(meta, corpus: dict[str, str], source: str) -> None:
     """Refuse a checkpoint whose rows of the embeddings stand for other tokens than the corpus says.
 
-    The shapes tell nothing: vocabularies are rounded up, and those of the same text prepared in two ways are about as
-    long.  A checkpoint without fingerprints, such as a bare state dict, is taken with a warning.
+    The shapes do not tell: vocabularies are rounded up, and two of the same text, prepared in two ways, are about
+    equally long.  A checkpoint without fingerprints, such as a bare state dict, is taken with a warning.
 
     Args:
         meta: ``meta`` of the checkpoint, in which MMEngine keeps the metainfo of the training data.
         corpus: Fingerprints of the corpus in use.
-        source: The checkpoint, for the error.
+        source: The name of the checkpoint, for the error.
 
     Raises:
-        ValueError: A fingerprint is another; names the part.
+        ValueError: If a fingerprint differs; the error names the part.
     """
     saved = meta
     for key in ('dataset_meta', 'fingerprints'):
@@ -43,13 +43,13 @@ def check_fingerprints(meta, corpus: dict[str, str], source: str) -> None:
 
 
 class VocabularyMatchHook(Hook):
-    """Applies :func:`check_fingerprints` to what a runner loads, and wants one vocabulary in training and validation.
+    """Apply :func:`check_fingerprints` to what a runner loads, and require one vocabulary in training and validation.
 
     Args:
-        exact: Whether the checkpoint is used as it is (test, resume); in fine-tuning another corpus is only warned of.
+        exact: Whether the checkpoint is used as it is (test, resume); in fine-tuning another corpus gives a warning.
 
     Raises:
-        ValueError: The checkpoint, or the validation data, belongs to another corpus.
+        ValueError: If the checkpoint, or the validation data, belongs to another corpus.
     """
 
     def __init__(self, exact: bool) -> None:
@@ -76,7 +76,7 @@ class VocabularyMatchHook(Hook):
 
 
 def _corpora(runner: Runner) -> list[dict[str, str]]:
-    """The fingerprints of the data sets of text that the runner has built."""
+    """Return the fingerprints of the text data sets that the runner has built."""
     loops = [loop for loop in (runner._train_loop, runner._val_loop, runner._test_loop) if isinstance(loop, BaseLoop)]
     found = [getattr(loop.dataloader.dataset, 'metainfo', {}).get('fingerprints') for loop in loops]
     return [corpus for corpus in found if corpus is not None]

@@ -1,4 +1,4 @@
-"""Accuracy where several classes are right for one sample."""
+"""Measure the accuracy if several classes are right for one sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BLEU (Papineni et al., 2002), in the two forms that must not be mixed up."""
+"""Compute BLEU (Papineni et al., 2002) in two forms, which must not be mixed up."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .translation import TranslationMetric
 
 @METRICS.register_module()
 class BLEU(TranslationMetric):
-    """BLEU through sacrebleu.
+    """BLEU as sacrebleu computes it.
 
-    - ``bleu/tokenised_lc``: Moses tokens, lower-cased, on both sides: comparable in kind with the paper's figures and
+    - ``bleu/tokenised_lc`` compares lower-cased Moses tokens.  It is comparable in kind with the paper's figures and
       with others on IWSLT'14, which are computed on tokens.
-    - ``bleu/detokenised``: text as one would write it, tokenised by sacrebleu; ``bleu/signature`` says how.  Left out
-      where the corpus has no such references.  Case counts unless the corpus is lower-cased.
+    - ``bleu/detokenised`` compares text as one would write it, which sacrebleu tokenises as ``bleu/signature`` says; it
+      is left out if the corpus has no such references.  Case counts unless the corpus is lower-cased.
 
     ``bleu/length_ratio`` is the length of the translations over that of the references, in tokens.
     """

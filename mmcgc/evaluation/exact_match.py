@@ -1,4 +1,4 @@
-"""How many translations are right word for word."""
+"""Count the translations that are right word for word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the metrics of translation share: from token numbers to text, line by line."""
+"""Turn numbers of tokens into text, line by line, for all metrics of translation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..registry import TASK_UTILS
 
 
 class TranslationMetric(BaseMetric):
-    """Collects translations as text; the data set's metainfo says of which corpus."""
+    """A metric that collects translations as text; the data set's metainfo says of which corpus they are."""
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         corpus = self.corpus

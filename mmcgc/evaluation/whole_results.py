@@ -1,4 +1,4 @@
-"""The predictions of a test in a file that is whole or not there."""
+"""Write the predictions of a test to a file that is whole or not there."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..whole_file import whole_file
 
 @METRICS.register_module()
 class DumpWholeResults(DumpResults):
-    """MMEngine's DumpResults, which leaves what was there before where the file cannot be written in full.
+    """MMEngine's DumpResults, except that what was there before stays if the file cannot be written in full.
 
-    Takes the arguments of DumpResults.
+    The arguments are those of DumpResults.
     """
 
     def compute_metrics(self, results: list) -> dict:

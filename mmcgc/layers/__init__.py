@@ -1,4 +1,4 @@
-"""Layers over :mod:`mmcgc.ops`."""
+"""Layers that compute with the functions of :mod:`mmcgc.ops`, and functions that gate those of a network."""
 
 from .attention import BAM, CBAM
 from .conv import CGConv1d, CGConv2d, CGConv3d, GatedConv

@@ -18,17 +18,17 @@ def _squeezed(in_channels: int, ratio: int) -> int:
 class BAM(nn.Module):
     """Bottleneck attention (Park et al., "BAM: Bottleneck Attention Module", 2018, Sec. 3).
 
-    ``x * (1 + sigmoid(channel(x) * spatial(x)))`` on (B, C, H, W).  The norms stand between the layers and the two
-    branches multiply, as in the authors' code (https://github.com/Jongchan/attention-module), whose parameters Table 1
-    counts; their text has one norm at the end of each branch, and adds.  In training the batch must be larger than 1.
+    It gives ``x * (1 + sigmoid(channel(x) * spatial(x)))`` for x (B, C, H, W).  Norms stand between the layers and the
+    two branches multiply, as in the authors' code (https://github.com/Jongchan/attention-module), whose parameters
+    Table 1 counts; their text has one norm at the end of each branch, and adds.  Training needs a batch larger than 1.
 
     Args:
         in_channels: C.
         ratio: C over the channels inside both branches.
-        dilation: of the two 3x3 convolutions of the spatial branch.
+        dilation: Of the two 3x3 convolutions of the spatial branch.
 
     Raises:
-        ValueError: ``ratio`` leaves no channel.
+        ValueError: If ``ratio`` leaves no channel.
     """
 
     def __init__(self, in_channels: int, ratio: int = 16, dilation: int = 4):
@@ -52,17 +52,17 @@ class BAM(nn.Module):
 class CBAM(nn.Module):
     """Channel attention, then spatial attention (Woo et al., "CBAM: Convolutional Block Attention Module", 2018).
 
-    ``y = x * sigmoid(mlp(mean(x)) + mlp(max(x)))`` over space, then ``y * sigmoid(norm(conv([max(y), mean(y)])))`` over
-    channels, on (B, C, H, W) (their Eqs. 2 and 3; the norm is in the authors' code,
-    https://github.com/Jongchan/attention-module, and in Table 1's parameters).
+    It takes x (B, C, H, W) to ``y = x * sigmoid(mlp(mean(x)) + mlp(max(x)))``, by statistics over space, and y to
+    ``y * sigmoid(norm(conv([max(y), mean(y)])))``, by statistics over channels (their Eqs. 2 and 3).  The norm is in
+    the authors' code (https://github.com/Jongchan/attention-module) and in Table 1's parameters.
 
     Args:
         in_channels: C.
         ratio: C over the channels inside the MLP.
-        kernel_size: of the spatial convolution, odd.
+        kernel_size: Of the spatial convolution, odd.
 
     Raises:
-        ValueError: ``ratio`` leaves no channel, or ``kernel_size`` is even.
+        ValueError: If ``ratio`` leaves no channel, or ``kernel_size`` is even.
     """
 
     def __init__(self, in_channels: int, ratio: int = 16, kernel_size: int = 7):

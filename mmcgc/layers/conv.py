@@ -1,4 +1,4 @@
-"""``CGConv1d/2d/3d``: drop-in convolutions whose kernel is gated, sample by sample, by the whole input."""
+"""``CGConv1d/2d/3d`` are drop-in convolutions whose kernel is gated, sample by sample, by the whole input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .gate import ContextGate
 from .gate_options import gate_options
 from .gated import Gated
 
-if TYPE_CHECKING:  # what GatedConv is mixed into
+if TYPE_CHECKING:  # the class that GatedConv is mixed into
     from torch.nn.modules.conv import _ConvNd
 else:
     _ConvNd = object
@@ -28,14 +28,14 @@ PaddingMode = Literal['zeros', 'reflect', 'replicate', 'circular']
 
 
 class GatedConv(Gated, _ConvNd):
-    """What the gated convolutions share; stands before an ``nn.ConvNd`` among the bases.
+    """The base of the gated convolutions, which stands before an ``nn.ConvNd`` among a class's bases.
 
-    ``_conv_forward`` is overridden rather than ``forward``, so that callers that change weight and bias on the fly
-    (mmcv's efficient_conv_bn_eval) keep the gate.  A subclass may name another ``gate_type``: any module that is built
-    with ``(in_channels, out_channels, kernel_size)``, ``num_frames`` where there are frames and the options of
-    ``gate`` by name, and that gives for x (B, C, *S) the two terms inside the sigmoid, (B, C, *K) and (B, O, *K), or
-    None for one of them.  As :class:`ContextGate` does, it may say how they meet (``combine``) and by what the sigmoid
-    is multiplied (``gain``), and read the input beforehand (``read``).
+    The gate enters in ``_conv_forward`` rather than in ``forward``, so that callers that change weight and bias on the
+    fly (mmcv's efficient_conv_bn_eval) keep it.  A subclass may name another ``gate_type``: any module that is built
+    with ``(in_channels, out_channels, kernel_size)``, with ``num_frames`` if there are frames, and with the options of
+    ``gate`` by name.  For x (B, C, *S) the module gives the two terms inside the sigmoid, (B, C, *K) and (B, O, *K), or
+    None for one of them.  Like :class:`ContextGate`, it may say how the terms meet (``combine``) and by what the
+    sigmoid is multiplied (``gain``), and read the input beforehand (``read``).
     """
 
     gate_type: type[nn.Module] = ContextGate
@@ -58,21 +58,21 @@ class GatedConv(Gated, _ConvNd):
 
     @property
     def gated_kernel(self) -> tuple[int, ...]:
-        """The kernel K, without the axis of time where every frame has a gate of its own."""
+        """The kernel K, without the axis of time if every frame has a gate of its own."""
         return self.kernel_size[1:] if isinstance(self, nn.Conv3d) and self.gate_frames else self.kernel_size
 
     @property
     def gate_combine(self) -> str:
-        """How the two terms of the gate meet, 'sum', 'product' or 'sigmoid_product'."""
+        """How the two terms of the gate meet: 'sum', 'product' or 'sigmoid_product'."""
         return getattr(self.gate, 'combine', 'sum')
 
     @property
     def gate_gain(self) -> float:
-        """What the sigmoid is multiplied by, the largest value of the gate."""
+        """The factor of the sigmoid, which is the largest value of the gate."""
         return getattr(self.gate, 'gain', 1)
 
     def forward(self, input: Tensor) -> Tensor:
-        """As the plain convolution's; ``torch.fx`` does not look into it, as it does not into PyTorch's own layers."""
+        """Convolve as the plain layer does; ``torch.fx`` does not look inside, as with PyTorch's own layers."""
         if isinstance(input, torch.fx.Proxy):
             path = input.tracer.path_of_module(self)
             if not path:
@@ -105,7 +105,7 @@ class GatedConv(Gated, _ConvNd):
         return self._convolve(x, weight, gate_in, gate_out, bias, self.stride, padding, self.dilation)
 
     def _terms(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """``x``, to be convolved, and the terms of its gate, (B, C, *K) and (B, O, *K)."""
+        """Return ``x``, to be convolved, and the terms of its gate, (B, C, *K) and (B, O, *K)."""
         gate: Any = self.gate
         x, context = gate.read(x) if self._reads else (x, None)
         terms = gate(x) if context is None else gate(x, context)
@@ -134,14 +134,14 @@ class GatedConv(Gated, _ConvNd):
         )  # fmt: skip
 
     def _empty(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """No sample, no statistics: the plain convolution's shape, and a zero gradient for the gate's parameters."""
+        """Return the plain convolution's result for no samples, with a zero gradient for the gate's parameters."""
         gate: Any = self.gate
         y = super()._conv_forward(x, weight, bias)
         return y + sum(p.sum() for p in gate.parameters()) * 0
 
 
 class CGConv1d(GatedConv, nn.Conv1d):
-    """Context-gated ``nn.Conv1d`` on (B, C, T); arguments as for :class:`CGConv2d`, without ``num_segments``."""
+    """Context-gated ``nn.Conv1d`` on (B, C, T); arguments are those of :class:`CGConv2d`, without ``num_segments``."""
 
     def __init__(
         self,
@@ -165,27 +165,27 @@ class CGConv1d(GatedConv, nn.Conv1d):
         self.set_up(gate=gate, backend=backend)
 
     def set_up(self, *, gate: dict | None = None, backend: str | None = None) -> None:
-        """Add the gate to a convolution that is built; arguments as for the constructor."""
+        """Add the gate to a convolution that is built; the arguments are those of the constructor."""
         self._add_gate(gate, None, backend)
 
 
 class CGConv2d(GatedConv, nn.Conv2d):
     """Context-gated ``nn.Conv2d`` on (B, C, H, W) (paper, Sec. 2.2).
 
-    Same constructor, same ``weight`` and ``bias``; the gate is one child module, ``gate``.  A 1x1 kernel is not gated
-    and has no gate.  A plain checkpoint loads with the gate's keys missing and nothing else.
+    The constructor, ``weight`` and ``bias`` are the plain layer's; the gate is one child module, ``gate``.  A 1x1
+    kernel is not gated and has no gate.  A plain checkpoint loads with the gate's keys missing and nothing else.
 
     Args:
-        in_channels, ..., dtype: as for ``nn.Conv2d``, in its order.
-        num_segments: T; the input is then (N * T, C, H, W), the context is the clip of T frames and every frame has a
-            gate of its own (paper, Sec. 3.3).
-        gate: options of :class:`ContextGate`.  With ``init='preserve'`` the gate starts at 1 everywhere, so that the
+        in_channels, ..., dtype: As for ``nn.Conv2d``, in its order.
+        num_segments: T, the frames of a clip.  The input is then (N * T, C, H, W), the context is the clip, and every
+            frame has a gate of its own (paper, Sec. 3.3).
+        gate: Options of :class:`ContextGate`.  With ``init='preserve'`` the gate starts at 1 everywhere, so that the
             layer computes exactly what the plain one with the same weight does, and learns from there.
-        backend: of :func:`mmcgc.ops.context_gated_conv`.
+        backend: Of :func:`mmcgc.ops.context_gated_conv`.
 
     Raises:
-        ValueError: an unknown gate option; at the call, an input of the wrong rank or channels, or a batch that
-            ``num_segments`` does not divide.
+        ValueError: If a gate option is unknown; at the call, if the input has the wrong rank or channels, or a batch
+            that ``num_segments`` does not divide.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class CGConv2d(GatedConv, nn.Conv2d):
         self.set_up(num_segments=num_segments, gate=gate, backend=backend)
 
     def set_up(self, *, num_segments: int | None = None, gate: dict | None = None, backend: str | None = None) -> None:
-        """Add the gate to a convolution that is built; arguments as for the constructor."""
+        """Add the gate to a convolution that is built; the arguments are those of the constructor."""
         self.num_segments = num_segments
         self._add_gate(gate, num_segments, backend)
 
@@ -228,14 +228,14 @@ class CGConv3d(GatedConv, nn.Conv3d):
     """Context-gated ``nn.Conv3d`` on (B, C, T, H, W); a (k, 1, 1) kernel is the paper's 1D form (Sec. 3.3).
 
     Args:
-        in_channels, ..., dtype: as for ``nn.Conv3d``, in its order.
-        num_frames: T, for a (1, k, k) kernel: the context is the clip and every frame has a gate of its own, the
+        in_channels, ..., dtype: As for ``nn.Conv3d``, in its order.
+        num_frames: T, for a (1, k, k) kernel: the context is the clip and every frame has a gate of its own, as in the
             paper's 3D form.  The kernel must not reach over time (kernel, stride, dilation 1, padding 0 on that axis).
-        gate, backend: as for :class:`CGConv2d`.
+        gate, backend: As for :class:`CGConv2d`.
 
     Raises:
-        ValueError: an unknown gate option, or ``num_frames`` with a kernel that reaches over time; at the call, an
-            input of the wrong rank, channels or number of frames.
+        ValueError: If a gate option is unknown, or the kernel reaches over time with ``num_frames``; at the call, if
+            the input has the wrong rank, channels or number of frames.
     """
 
     def __init__(
@@ -261,7 +261,7 @@ class CGConv3d(GatedConv, nn.Conv3d):
         self.set_up(num_frames=num_frames, gate=gate, backend=backend)
 
     def set_up(self, *, num_frames: int | None = None, gate: dict | None = None, backend: str | None = None) -> None:
-        """Add the gate to a convolution that is built; arguments as for the constructor."""
+        """Add the gate to a convolution that is built; the arguments are those of the constructor."""
         self.num_frames = num_frames
         if num_frames is not None and math.prod(self.kernel_size) > 1:
             time = (self.kernel_size[0], self.stride[0], self.dilation[0], self.padding[0])
@@ -285,7 +285,7 @@ class CGConv3d(GatedConv, nn.Conv3d):
         return y.unflatten(0, (-1, self.num_frames)).transpose(1, 2)  # (B, O, T, H', W')
 
 
-# In the root registry for every scope, and in mmcgc's own for ``mmcgc.CGConv`` under the default scope ``mmcgc``.
+# The root registry serves every scope, and mmcgc's own serves ``mmcgc.CGConv`` under the default scope ``mmcgc``.
 for _registry in (MODELS, MMCGC_MODELS):
     for _name, _layer in dict(CGConv=CGConv2d, CGConv1d=CGConv1d, CGConv2d=CGConv2d, CGConv3d=CGConv3d).items():
         _registry.register_module(_name, module=_layer)

@@ -1,4 +1,4 @@
-"""Gate the convolutions of any network, where they are."""
+"""Gate the convolutions of any network in place."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def convert_to_cgc(
 ) -> Network:
     """Gate, in place, the convolutions of a network that have more than one kernel element.
 
-    The converted network computes exactly what it did, with ``init='preserve'``, the default here, and learns from
-    there.  A convolution stays the same object: weights, those that are shared or computed (``weight_norm``,
+    With ``init='preserve'``, the default here, the converted network computes exactly what it did, and learns from
+    there.  A convolution stays the same object: weights, even if they are shared or computed (``weight_norm``,
     ``spectral_norm``, pruning, parametrisations), hooks, device, dtype, memory format and mode are as they were.  A
     subclass that computes something around its one convolution (padding, a standardised weight) goes on doing so.  The
     log says how many are gated, which were left plain, and why; :func:`conversion_plan` says it beforehand.  Convert
     before building the optimiser and before wrapping for distributed training.
 
     Args:
-        model: any network (torchvision, timm, mmdet, mmseg, ...).
-        include: which to gate: a regular expression searched for in the module's name, or a function of name and
-            module; None: all.
-        gate: options of :class:`ContextGate`; ``init`` defaults to 'preserve'.
-        options: further arguments of the layers, such as ``num_segments`` or ``backend``.
+        model: Any network (torchvision, timm, mmdet, mmseg, ...).
+        include: Which convolutions to gate: a regular expression that is searched for in the module's name, or a
+            function of name and module.  None gates all.
+        gate: Options of :class:`ContextGate`; ``init`` defaults to 'preserve'.
+        options: Further arguments of the layers, such as ``num_segments`` or ``backend``.
 
     Returns:
         The network itself.
 
     Raises:
-        TypeError, ValueError: an option that a layer does not take, or nothing to convert, listing the convolutions
-            that there are and why they cannot be gated.  The network is then as it was.
+        TypeError, ValueError: If a layer does not take an option, or there is nothing to convert; the error then lists
+            the convolutions and why they cannot be gated.  The network is then as it was.
     """
     plan = conversion_plan(model, include)
     chosen = [name for name, reason in plan.items() if reason is None]
@@ -75,13 +75,13 @@ def convert_to_cgc(
 def conversion_plan(
     model: nn.Module, include: str | Callable[[str, nn.Module], bool] | None = None
 ) -> dict[str, str | None]:
-    """What :func:`convert_to_cgc` would do with each convolution that has more than one kernel element.
+    """Tell what :func:`convert_to_cgc` would do with each convolution that has more than one kernel element.
 
     Args:
-        model, include: as for :func:`convert_to_cgc`.
+        model, include: As for :func:`convert_to_cgc`.
 
     Returns:
-        For the name of each convolution the reason why it stays as it is, or None where it would be gated.
+        For the name of each convolution the reason why it stays as it is, or None if it would be gated.
     """
     wanted = include if callable(include) else lambda name, _: include is None or re.search(include, name) is not None
     plan = {}
@@ -92,8 +92,8 @@ def conversion_plan(
 
 
 def describe_gates(model: nn.Module, plan: dict[str, str | None] | None = None) -> str:
-    """How many of a network's convolutions with more than one kernel element are gated, which are not, and how many
-    gates learn, where some are frozen."""
+    """Say how many of a network's convolutions with more than one kernel element are gated, which are not and, if some
+    gates are frozen, how many learn."""
     gated = gated_layers(model)
     convs = {n for n, m in model.named_modules() if isinstance(m, _ConvNd) and any(k > 1 for k in m.kernel_size)}
     text = f'{len(convs & set(gated))} of {len(convs)} convolutions with more than one kernel element are gated'
@@ -109,10 +109,10 @@ def describe_gates(model: nn.Module, plan: dict[str, str | None] | None = None) 
 
 
 def refuse_folding(model: nn.Module) -> None:
-    """Have modules refuse to fold their convolutions into one kernel where one of them is gated.
+    """Make modules refuse to fold their convolutions into one kernel if one of the convolutions is gated.
 
-    A gated kernel differs from sample to sample, so that a folded one would silently compute something else: RepVGG's
-    ``switch_to_deploy``, timm's ``reparameterize_model`` and ``fuse``.
+    A gated kernel differs from sample to sample, so that a folded one would silently compute something else.  RepVGG's
+    ``switch_to_deploy`` folds, and timm's ``reparameterize_model`` and ``fuse``.
     """
     gated = set(gated_layers(model).values())
     for name, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""The gate of a convolution: context encoding, channel interacting and gate decoding (paper, Sec. 2.2)."""
+"""Compute the gate of a convolution: context encoding, channel interacting and gate decoding (paper, Sec. 2.2)."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ class ContextGate(nn.Module):
         in_channels: C.
         out_channels: O.
         kernel_size: K, the kernel of the gated convolution, 1 to 3 axes and more than one element.
-        num_frames: T; the context is then the clip that T consecutive samples form, pooled over time too (to the larger
-            side of the kernel), and every frame gets a gate of its own (paper, Sec. 3.3).
-        channel_groups: groups of the channel interacting module; None: C / 16 (paper, Sec. 3.1), or the nearest that
-            fits; 1: one full linear layer (Table 2, g = 1).
-        latent: 'half': d = int(n / 2 + 1); 'full': d = n + 1 (Table 2, d = k1 k2); or d itself.  n counts the elements
-            of the pool target at ``pool_scale=1``.
+        num_frames: T.  The context is then the clip that T consecutive samples form, pooled over time too (to the
+            larger side of the kernel), and every frame gets a gate of its own (paper, Sec. 3.3).
+        channel_groups: Groups of the channel interacting module.  None makes groups of 16 channels (paper, Sec. 3.1) or
+            the next smaller number that fits; 1 makes one full linear layer (Table 2, g = 1).
+        latent: 'half' for d = int(n / 2 + 1), 'full' for d = n + 1 (Table 2, d = k1 k2), or d itself.  n counts the
+            elements of the pool target at ``pool_scale=1``.
         pool: 'avg' or 'max' (Table 2, MaxPool).
-        pool_scale: side of the pool target over the kernel's (Table 2: 2 is h' = 2 k1, w' = 2 k2).
+        pool_scale: Side of the pool target over the kernel's (Table 2: 2 is h' = 2 k1, w' = 2 k2).
         branches: 'both', 'in' (Table 2, only G1) or 'out' (only G2).
         combine: 'sum', 'product' or 'sigmoid_product' of the two terms (Table 2, G1 * G2; the paper leaves open which
             product).
-        shared_norm: one norm for both branches (Table 2, Shared Norm).
-        separate_encoding: a second context encoding for the branch of G2 (Table 2, Two Es).
-        shared_decoder: one decoder for both branches (Table 2, Shared D).
-        temporal_decoder: with ``num_frames``, 'joint': d -> T n, as Sec. 3.3 reads; 'additive': d -> n plus d -> T.
-        init: of the linear layers: 'torch' (PyTorch's default, as in the authors' code; gates start near 1/2),
+        shared_norm: Use one norm for both branches (Table 2, Shared Norm).
+        separate_encoding: Add a second context encoding for the branch of G2 (Table 2, Two Es).
+        shared_decoder: Use one decoder for both branches (Table 2, Shared D).
+        temporal_decoder: With ``num_frames``, 'joint' is d -> T n, as Sec. 3.3 reads; 'additive' is d -> n plus d -> T.
+        init: How linear layers start: 'torch' (PyTorch's default, as in the authors' code; gates start near 1/2),
             'kaiming' (paper, Sec. 3.1, vision; gates start twice as spread, and learn slower in short schedules),
             'xavier' (language), or 'preserve', which is short for 'torch' with ``plain_start``.
-        plain_start: start as the plain convolution: the gate is ``gain`` times the sigmoid, with a gain of 2, or of 4
-            for the product of two sigmoids, and decoders of zeros, so that it is 1 at first and learns from there.
-        norm: of the latent context: 'batch' (the paper's); or, for batches of one or two and where the running
-            statistics are never filled (``norm_eval``), over each sample alone: 'group' (the channels that the
-            interacting module mixes, and the latent positions), 'layer' (all channels and positions), or 'none'.
+        plain_start: Start as the plain convolution: the gate is ``gain`` times the sigmoid, with a gain of 2, or of 4
+            for the product of two sigmoids, and the decoders are zeros, so that it is 1 at first and learns from there.
+        norm: Of the latent context: 'batch' (the paper's) or, for batches of one or two and if the running statistics
+            are never filled (``norm_eval``), one over each sample alone: 'group' (over the channels that are mixed with
+            each other, and the latent positions), 'layer' (over all channels and positions), or 'none'.
 
     Raises:
-        ValueError: an option out of range, or options that exclude each other.
+        ValueError: If an option is out of range, or options exclude each other.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ContextGate(nn.Module):
         self.init, self.plain_start = init, plain_start
         sigmoids = 2 if combine == 'sigmoid_product' else 1
         self.gain = 2**sigmoids if plain_start else 1
-        self.checked = False  # for norms that cannot work
+        self.checked = False  # whether it was looked at for norms that cannot work
 
         context = self.kernel_size if num_frames is None else (max(self.kernel_size), *self.kernel_size)
         self.pool_size = tuple(pool_scale * k for k in context)
@@ -173,7 +173,7 @@ class ContextGate(nn.Module):
         Args:
             x: (B, C, *S), the convolution's input before padding, with as many axes S as the kernel has; B = N * T with
                 ``num_frames``.
-            context: of ``x``, where :meth:`read` gave it.
+            context: Of ``x``, if :meth:`read` gave it.
 
         Returns:
             G1 (B, C, *K) and G2 (B, O, *K); None for a branch that is switched off.
@@ -193,8 +193,8 @@ class ContextGate(nn.Module):
         weight = getattr(self.context_encoding, 'weight', None)
         if isinstance(weight, Tensor):  # a quantised or replaced layer takes its input as it is
             context = context.to(weight.dtype)  # on a GPU pooling gives float32
-        # Channels last within: a normalisation of (rows, C), and a product for each sample instead of one with a few
-        # columns, run several times faster on a CPU.
+        # Channels lie last from here on: a normalisation of (rows, C), and a product for each sample instead of one
+        # with a few columns, run several times faster on a CPU.
         encoded = _linear(self.context_encoding, context)  # (N, d, C)
         gate_in = gate_out = None
         if self.branches != 'out':
@@ -209,9 +209,9 @@ class ContextGate(nn.Module):
         return gate_in, gate_out
 
     def read(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """``x``, for the convolution alone, and its context (N, C, P) for :meth:`forward`, or None, which serves too.
+        """Return ``x``, for the convolution alone, and its context (N, C, P) for :meth:`forward`, which may be None.
 
-        Read before the convolution, the two gradients of ``x`` meet in one pass (:func:`average_beside`).
+        If the context is read before the convolution, the gradients of ``x`` meet in one pass (:func:`average_beside`).
         """
         if self.pool != 'avg':
             return x, None
@@ -223,11 +223,11 @@ class ContextGate(nn.Module):
         return self.pool_size if self.num_frames is None else self.pool_size[1:]
 
     def _pool(self, x: Tensor) -> Tensor:
-        """(B, C, *S) -> (N, C, P): space first, so that no clip is copied."""
+        """Pool (B, C, *S) to (N, C, P), space first, so that no clip is copied."""
         return self._join(POOLS[self.pool](x, self._space))
 
     def _join(self, frames: Tensor) -> Tensor:
-        """The context of clips, from that of their frames: (N*T, C, P2) -> (N, C, t*P2)."""
+        """Make the context of clips from that of their frames: (N*T, C, P2) -> (N, C, t*P2)."""
         if self.num_frames is None:
             return frames
         frames = frames.unflatten(0, (-1, self.num_frames)).movedim(1, -1)  # (N, C, P2, T)
@@ -235,7 +235,7 @@ class ContextGate(nn.Module):
         return clips.unflatten(1, frames.shape[1:3]).transpose(2, 3).flatten(2)  # (N, C, t*P2)
 
     def _activate(self, norm: nn.Module, rows: Tensor) -> Tensor:
-        """ReLU of ``norm``: (N*d, C) -> (N*d, C)."""
+        """Return the ReLU of ``norm``: (N*d, C) -> (N*d, C)."""
         if self.norm not in ('group', 'layer'):
             return _normalise(norm, rows)
         latent = rows.unflatten(0, (-1, self.latent)).transpose(1, 2)  # (N, C, d)
@@ -247,7 +247,7 @@ class ContextGate(nn.Module):
         return self.channel_interacting(grouped).reshape(-1, self.out_channels)
 
     def _decode(self, name: str, rows: Tensor) -> Tensor:
-        """(N*d, C) -> (B, C, *K), a kernel for each frame where there are frames."""
+        """Decode (N*d, C) to (B, C, *K), a kernel for each frame if there are frames."""
         latent = rows.reshape(-1, self.latent, rows.shape[1])  # (N, d, C)
         decoded = _linear(getattr(self, name), latent)  # (N, n, C) or (N, T*n, C)
         if self.num_frames is not None and self.temporal_decoder == 'additive':
@@ -256,13 +256,13 @@ class ContextGate(nn.Module):
         return self._as_kernels(decoded.transpose(1, 2))
 
     def _as_kernels(self, decoded: Tensor) -> Tensor:
-        """(N, C, n) -> (B, C, *K), or (N, C, T*n) -> (N*T, C, *K)."""
+        """Shape decoded terms as kernels: (N, C, n) -> (B, C, *K), or (N, C, T*n) -> (N*T, C, *K)."""
         if self.num_frames is not None:
             decoded = decoded.unflatten(2, (self.num_frames, -1)).transpose(1, 2).flatten(0, 1)  # (N*T, C, n)
         return decoded.view(*decoded.shape[:2], *self.kernel_size)
 
     def _fits_kernels(self, context: Tensor) -> bool:
-        """Whether this is the paper's network, or a variant of the same form, and where the kernels can run."""
+        """Tell whether this is the paper's network, or a variant of the same form, and the kernels can run here."""
         usual = self.branches == 'both' and hasattr(self, 'interact_norm') and hasattr(self, 'decode_out')
         additive = self.num_frames is not None and self.temporal_decoder == 'additive'
         if not usual or additive or self.separate_encoding:
@@ -270,7 +270,7 @@ class ContextGate(nn.Module):
         return triton_context.can_run(context, *self._modules_in_order(), self.channel_groups) is None
 
     def _modules_in_order(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Linear layers and norms, as :func:`mmcgc.ops.context.triton_context.run` takes them."""
+        """Give the linear layers and norms, as :func:`mmcgc.ops.context.triton_context.run` takes them."""
         linears = self.context_encoding, self.channel_interacting, self.decode_in, self.decode_out
         return linears, (self.context_norm, self.interact_norm, self.interacted_norm)
 
@@ -283,14 +283,14 @@ class ContextGate(nn.Module):
 
 
 def _linear(layer: nn.Linear, t: Tensor) -> Tensor:
-    """``layer`` over the second axis of three: (N, p, C) -> (N, q, C)."""
+    """Apply ``layer`` over the second axis of three: (N, p, C) -> (N, q, C)."""
     if is_plain(layer, nn.Linear) and layer.bias is None:  # the call would cost as much as the product
         return torch.bmm(layer.weight.expand(t.shape[0], -1, -1), t)
     return layer(t.transpose(1, 2)).transpose(1, 2)
 
 
 def _normalise(norm: nn.Module, rows: Tensor) -> Tensor:
-    """ReLU of ``norm`` over (n, C)."""
+    """Return the ReLU of ``norm`` over (n, C)."""
     if not is_plain(norm, nn.BatchNorm1d) or norm.training or norm.running_mean is None:
         return torch.relu(norm(rows))
     mean, variance = norm.running_mean, norm.running_var

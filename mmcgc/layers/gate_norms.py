@@ -1,4 +1,4 @@
-"""The norms of a gate: which there are, and when they use the statistics of the batch."""
+"""Make the norms of a gate, and tell when they use the statistics of the batch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def new_norm(kind: str, channels: int, groups: int) -> nn.Module:
-    """A norm for the latent context (N, C, d): over samples and d, over d and a group of channels, or over d and C."""
+    """Make a norm of the latent context (N, C, d): over samples and d, over d and some channels, or over d and C."""
     if kind == 'batch':
         return nn.BatchNorm1d(channels)
     return nn.Identity() if kind == 'none' else nn.GroupNorm(groups if kind == 'group' else 1, channels)
 
 
 def frozen_norms(gate: nn.Module) -> list[nn.Module]:
-    """The norms in training mode of a frozen gate, one in which no parameter asks for a gradient.
+    """Return the norms in training mode of a frozen gate, which is one in which no parameter asks for a gradient.
 
-    Networks with ``frozen_stages`` put their own norms in eval mode, not those of a gate.  The first call with a gate
-    that is trained warns where its norms cannot work.
+    Networks with ``frozen_stages`` put their own norms in eval mode, but not those of a gate.  The first call with a
+    gate that is trained warns if its norms cannot work.
     """
     if not gate.training:
         return []
@@ -37,7 +37,7 @@ def frozen_norms(gate: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def in_eval_mode(norms: Iterable[nn.Module]) -> Iterator[None]:
-    """While it lasts, norms in training mode use their running statistics and leave them alone."""
+    """Let norms in training mode use their running statistics, and leave them alone, while it lasts."""
     for norm in norms:
         norm.training = False
     try:

@@ -1,4 +1,4 @@
-"""Options of gates: which there are, and what they may be."""
+"""List the options of gates and their values, and check those that are given."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHOICES = {
 
 
 def choose_groups(in_channels: int, out_channels: int) -> int:
-    """Channel groups of the interacting module: groups of 16, or of the largest smaller divisor that fits, or one."""
+    """Count the groups of channels that interact: of 16, or of the largest smaller divisor that fits, or one group."""
     for size in range(min(GROUP_SIZE, in_channels), 0, -1):
         if in_channels % size == 0 and out_channels % (in_channels // size) == 0:
             return in_channels // size
@@ -47,7 +47,7 @@ def check_positive(**options) -> None:
 
 
 def gate_options(gate_type: type[nn.Module]) -> list[str] | None:
-    """Names that a class of gates takes beyond channels, kernel size and frames; None: any, by ``**options``."""
+    """Name a gate class's options beyond channels, kernel size and frames; return None if ``**options`` takes any."""
     names = set()
     for cls in gate_type.__mro__:
         if '__init__' not in vars(cls):

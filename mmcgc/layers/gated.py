@@ -1,4 +1,4 @@
-"""What all layers with a gate share, and which layers of a network are gated."""
+"""Give layers with a gate what they share, and find those of a network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-if TYPE_CHECKING:  # what the class is mixed into
+if TYPE_CHECKING:  # the class that Gated is mixed into
     from typing_extensions import Self
 
     _Layer = nn.Module
@@ -16,14 +16,14 @@ else:
 
 
 class Gated(_Layer):
-    """A layer whose kernel is multiplied by its child ``gate``, or is plain where that is None.
+    """A layer whose kernel is multiplied by its child ``gate``, or is plain if that is None.
 
     It stands before an ``nn.Module`` among the bases.
 
     Attributes:
-        gate: the module that reads the input.
-        gate_frames: T where the batch holds clips of T frames, each with a gate of its own; else None.
-        gate_gain: the largest value of the gate.
+        gate: The module that reads the input.
+        gate_frames: T if the batch holds clips of T frames, each with a gate of its own; else None.
+        gate_gain: The largest value of the gate.
     """
 
     gate: nn.Module | None
@@ -34,12 +34,12 @@ class Gated(_Layer):
         return 1
 
     def apply(self, fn: Callable[[nn.Module], Any]) -> Self:
-        """As ``nn.Module.apply``; but initialisers that an OpenMMLab network applies to its layers pass the gate by.
+        """Apply ``fn`` as ``nn.Module`` does, but keep initialisers of an OpenMMLab network away from the gate.
 
-        They go by the class of a layer (``Linear``, norms), or write into all layers below a name (``override``).  How
-        a gate starts is said by its own options.
+        They go by the class of a layer (``Linear``, norms), or write into all layers below a name (``override``), while
+        the gate's own options say how it starts.
         """
-        in_init_weights = hasattr(self, '_params_init_info')  # set by mmengine's BaseModule.init_weights while it lasts
+        in_init_weights = hasattr(self, '_params_init_info')  # mmengine's BaseModule.init_weights sets it while it runs
         if not in_init_weights and getattr(fn, '__module__', None) != 'mmengine.model.weight_init':
             return super().apply(fn)
         for child in self.children():
@@ -50,5 +50,5 @@ class Gated(_Layer):
 
 
 def gated_layers(model: nn.Module, kind: type[Gated] = Gated) -> dict[str, Gated]:
-    """The layers of a network that have a gate, by name and in the network's order; ``kind`` picks some of them."""
+    """Find a network's layers that have a gate, by name and in the network's order; ``kind`` picks some of them."""
     return {name: m for name, m in model.named_modules() if isinstance(m, kind) and m.gate is not None}

@@ -1,8 +1,8 @@
-"""Gated forms of any class of convolutions, so that a convolution can be gated where it is.
+"""Make the gated form of any class of convolutions, so that a convolution can be gated where it is.
 
-A convolution becomes gated by changing its class.  The object stays the same one: its parameters and those that it
-shares, weights that a hook or a parametrisation computes, hooks, device, dtype, memory format and mode need not be
-carried over.
+A convolution becomes gated when its class changes.  The object stays the same one, so that its parameters and those
+that it shares, weights that a hook or a parametrisation computes, hooks, device, dtype, memory format and mode need
+not be carried over.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ARGUMENTS = ('input', 'weight', 'bias', 'stride', 'padding', 'dilation', 'group
 
 
 def why_not(conv: nn.Module) -> str | None:
-    """Why a convolution with more than one kernel element cannot be gated; None: it can."""
+    """Tell why a convolution with more than one kernel element cannot be gated, or return None if it can."""
     if isinstance(conv, GatedConv):
         return 'it is gated already'
     if not isinstance(conv, tuple(_GATED)):
@@ -38,14 +38,14 @@ def why_not(conv: nn.Module) -> str | None:
 
 
 def make_gated(conv: nn.Module, **options) -> None:
-    """Change the class of a convolution and add the gate; after an error it is what it was.
+    """Change the class of a convolution and add the gate; after an error the convolution is as it was.
 
     Args:
-        conv: one for which :func:`why_not` has no reason.
-        options: of the gated layer: ``gate``, ``backend``, ``num_segments``, ``num_frames``.
+        conv: One against which :func:`why_not` has no reason.
+        options: Of the gated layer: ``gate``, ``backend``, ``num_segments``, ``num_frames``.
 
     Raises:
-        TypeError, ValueError: an option that the layer does not take.
+        TypeError, ValueError: If the layer does not take an option.
     """
     kind, before = type(conv), set(vars(conv))
     conv.__class__ = _gated_class(kind)
@@ -57,7 +57,7 @@ def make_gated(conv: nn.Module, **options) -> None:
 
 
 def undo(conv: nn.Module, kind: type, before: set[str]) -> None:
-    """Take back :func:`make_gated`: the class and the names of attributes that the convolution had."""
+    """Take back :func:`make_gated`, given the class and the names of attributes that the convolution had before."""
     conv._modules.pop('gate', None)
     for name in set(vars(conv)) - before:
         del vars(conv)[name]
@@ -82,7 +82,7 @@ def _gated_class(kind: type) -> type:
 
 @cache
 def _gated_form(kind: type) -> type:
-    """The gated form of a class; for the three of PyTorch our own layers."""
+    """Make the gated form of a class; for the three of PyTorch it is our own layer."""
     if kind in _GATED:
         return _GATED[kind]
     plain = _base(kind)
@@ -93,12 +93,12 @@ def _gated_form(kind: type) -> type:
 
 
 def _is_parametrised(kind: type) -> bool:
-    """Whether ``torch.nn.utils.parametrize`` made the class for one module, over the module's own."""
+    """Tell whether ``torch.nn.utils.parametrize`` made the class for one module, over the module's own."""
     return kind.__name__ == f'Parametrized{kind.__bases__[0].__name__}' and '__deepcopy__' in vars(kind)
 
 
 class _Rebuilt:
-    """Lets objects of a class that was made here be pickled: by the class that it was made from."""
+    """Lets objects of a class that was made here be pickled, by the class from which it was made."""
 
     def __reduce__(self):
         return _empty, (self._plain_class,), vars(self)
@@ -110,7 +110,7 @@ def _empty(kind: type) -> nn.Module:
 
 
 class _Around:
-    """A convolution whose class computes something around it, as padding or a standardised weight.
+    """A convolution whose class computes something around it, such as padding or a standardised weight.
 
     The gate reads the input of the layer.  The class's own ``forward`` then runs, and the one convolution that it calls
     is the gated one.
@@ -120,7 +120,7 @@ class _Around:
 
     def set_up(self, **options) -> None:
         super().set_up(**options)
-        self._reads = False  # whether the gradient of the input is the convolution's own is not known here
+        self._reads = False  # the gradient of the input may not be the convolution's own
 
     def forward(self, input: Tensor) -> Tensor:
         if self.gate is None or isinstance(input, torch.fx.Proxy):
@@ -144,7 +144,7 @@ class _Around:
 
 
 class _Gating(TorchFunctionMode):
-    """Within it, the convolution with a layer's weight is the gated one, with terms that are given."""
+    """Replaces the convolution with a layer's weight by the gated one, with given terms, while it lasts."""
 
     def __init__(self, layer: GatedConv, terms: list[Tensor | None]):
         super().__init__()
@@ -172,12 +172,12 @@ class _Counting(TorchFunctionMode):
 
 
 def _call(function, args: tuple, kwargs: dict | None) -> dict | None:
-    """The arguments of a convolution by name; None for any other function."""
+    """Return the arguments of a convolution by name, or None for any other function."""
     return dict(zip(_ARGUMENTS, args, strict=False), **(kwargs or {})) if function in _FUNCTIONS else None
 
 
 def _why_not_around(conv: nn.Module) -> str | None:
-    """Tried on a copy: whether the class's own ``forward`` calls one convolution with the layer's weight."""
+    """Try the class's ``forward`` on a copy, and tell why it does not call one convolution with the layer's weight."""
     if isinstance(conv, nn.Conv3d) and getattr(conv, 'num_frames', None) is not None:
         return 'its forward is its own'
     trial, sizes = copy.deepcopy(conv).eval(), [4 * k * d for k, d in zip(conv.kernel_size, conv.dilation, strict=True)]

@@ -1,4 +1,4 @@
-"""Light convolutions for sequences: fixed, dynamic and context-gated kernels (paper, Sec. 3.4; arXiv:1901.10430)."""
+"""Light convolutions for sequences: with fixed, dynamic or gated kernels (paper, Sec. 3.4; arXiv:1901.10430)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .gated import Gated
 
 
 class _LightConv(nn.Module):
-    """What the light convolutions share: heads, padding, DropConnect on the kernels, states for step-by-step decoding.
+    """The base of light convolutions: heads, padding, DropConnect on the kernels, and states for decoding step by step.
 
     Args:
         channels: C.
         heads: H, which divides C; the C / H consecutive channels of a head share a kernel.
         kernel_size: k.
-        weight_dropout: probability that a position leaves out an element of its kernel in training (DropConnect).
-        causal: see no later position (decoder), instead of k // 2 positions on either side (encoder).
+        weight_dropout: Probability that a position leaves out an element of its kernel in training (DropConnect).
+        causal: See no later position (decoder), instead of k // 2 positions on either side (encoder).
 
     Raises:
-        ValueError: H does not divide C.
+        ValueError: If H does not divide C.
     """
 
     def __init__(self, channels: int, heads: int, kernel_size: int, weight_dropout: float = 0.0, causal: bool = False):
@@ -39,7 +39,7 @@ class _LightConv(nn.Module):
         raise NotImplementedError
 
     def kernels(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        """(H, k), (B, H, k) or (B, T, H, k), from the masked input."""
+        """Give the kernels, (H, k), (B, H, k) or (B, T, H, k), for the masked input."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, padding: Tensor | None = None, state: dict[str, Tensor] | None = None) -> Tensor:
@@ -48,8 +48,8 @@ class _LightConv(nn.Module):
         Args:
             x: (B, T, C).
             padding: (B, T), True where a position is padding; those are read as zeros.
-            state: for a causal layer, what it keeps from one call to the next: the last k - 1 inputs, under 'inputs'.
-                Empty at the first call; the calls together give what one call on the whole sequence gives.
+            state: What a causal layer keeps from one call to the next: the last k - 1 inputs, under 'inputs'.  It is
+                empty at the first call; the calls together give what one call on the whole sequence gives.
 
         Returns:
             (B, T, C).
@@ -80,11 +80,11 @@ class _LightConv(nn.Module):
 
 @MODELS.register_module()
 class LightweightConv(_LightConv):
-    """One softmax-normalised kernel a head (Wu et al., 2019, Sec. 3); ``weight`` is (H, k) before the softmax."""
+    """A light convolution with one kernel a head (Wu et al., 2019, Sec. 3), the softmax of ``weight`` (H, k)."""
 
     def add_weights(self) -> None:
         self.weight = nn.Parameter(torch.empty(self.heads, self.kernel_size))
-        nn.init.xavier_uniform_(self.weight.unsqueeze(1))  # as a depthwise convolution with H channels
+        nn.init.xavier_uniform_(self.weight.unsqueeze(1))  # as if for a depthwise convolution with H channels
 
     def kernels(self, x: Tensor, padding: Tensor | None) -> Tensor:
         return self.weight.softmax(dim=-1)  # (H, k)
@@ -92,7 +92,7 @@ class LightweightConv(_LightConv):
 
 @MODELS.register_module()
 class DynamicConv(_LightConv):
-    """A kernel for each position, from the input there by one linear layer (Wu et al., 2019, Sec. 4)."""
+    """A light convolution whose kernel at each position is made from the input there (Wu et al., 2019, Sec. 4)."""
 
     def add_weights(self) -> None:
         self.weight_linear = nn.Linear(self.channels, self.heads * self.kernel_size, bias=False)
@@ -109,12 +109,12 @@ class CGLightweightConv(Gated, LightweightConv):
     nothing else.  A kernel with one element is not gated and has no gate.
 
     Args:
-        channels, heads, kernel_size, weight_dropout: as for :class:`LightweightConv`.
-        causal: must stay False.
-        gate_before_softmax: gate the weights before the softmax instead of after it; the paper leaves this open.
+        channels, heads, kernel_size, weight_dropout: As for :class:`LightweightConv`.
+        causal: Must stay False.
+        gate_before_softmax: Gate the weights before the softmax instead of after it; the paper leaves this open.
 
     Raises:
-        ValueError: ``causal``: the context holds the words that a decoder has yet to write.
+        ValueError: If ``causal`` is set, because the context holds the words that a decoder has yet to write.
     """
 
     def __init__(
@@ -143,15 +143,15 @@ class CGLightweightConv(Gated, LightweightConv):
 
 
 class SentenceGate(nn.Module):
-    r"""Read a sentence and gate the kernel of each head: no channel interacting, as heads share weights (Sec. 3.4).
+    r"""Read a sentence and gate each head's kernel; as channels share weights, they do not interact (Sec. 3.4).
 
     With d = int(k / 2 + 1)::
 
         P = the sentence averaged over the channels of a head and pooled to 3k positions   # (B, H, 3k)
         gate = sigmoid(D ReLU(LayerNorm(E P)))                                             # (B, H, k)
 
-    Each sentence is pooled over its own length, so that padding has no say; one shorter than 3k has zeros appended.
-    The linear layers have no bias and start as Glorot and Bengio (2010) did.
+    Each sentence is pooled over its own length, so that padding has no influence; one shorter than 3k gets zeros at its
+    end.  The linear layers have no bias and are initialised as Glorot and Bengio (2010) propose.
 
     Args:
         heads: H.
@@ -169,7 +169,7 @@ class SentenceGate(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
 
     def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
-        """(B, T, C), zero where ``padding`` (B, T) is True -> (B, H, k)."""
+        """Give the gates (B, H, k) of x (B, T, C), which is zero where ``padding`` (B, T) is True."""
         if padding is None:
             lengths = x.new_full((x.shape[0],), x.shape[1], dtype=torch.long)  # (B,)
         else:
@@ -182,13 +182,13 @@ class SentenceGate(nn.Module):
 
 
 def sentence_averaging(lengths: Tensor, size: int, target: int, like: Tensor) -> Tensor:
-    """Adaptive average pooling of sentences of different lengths, as one matrix a sentence.
+    """Give adaptive average pooling of sentences of different lengths, as one matrix for each sentence.
 
     Args:
-        lengths: (B,), the sentences' own lengths, each up to ``size``; shorter than ``target`` counts as ``target``.
+        lengths: (B,), the sentences' own lengths, each up to ``size``; one below ``target`` counts as ``target``.
         size: T, the padded length.
         target: P, the pooled length.
-        like: gives dtype and device.
+        like: Gives dtype and device.
 
     Returns:
         (B, P, T): row i of a sentence of length n averages the positions from floor(i n / P) to ceil((i + 1) n / P).

@@ -11,7 +11,7 @@ from ..signatures import shows_arguments
 
 
 class ZeroPadShortcut(nn.Module):
-    """Shortcut A: every ``stride``-th pixel, and zeros for the channels that the input lacks; no parameters."""
+    """Shortcut A, which takes every ``stride``-th pixel, adds zeros for missing channels and has no parameters."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class CIFARResNet(ResNet_CIFAR):
             norm, or ``'A'``, strided identity padded with zero channels.
         stem_channels, base_channels: Channels of the stem and of the first stage.
         out_indices: The stages (0, 1, 2) to return.
-        zero_init_residual: Start every block as the identity; off, as the networks of the paper were trained.
+        zero_init_residual: Start every block as the identity.  By default it is off, as for the networks of the paper.
         **kwargs: ``conv_cfg``, ``norm_cfg``, ``norm_eval``, ``frozen_stages``, ``with_cp``, ... of mmpretrain's ResNet.
 
     Raises:

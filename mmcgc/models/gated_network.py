@@ -1,4 +1,4 @@
-"""Any network by one line of a config: built as usual, then gated."""
+"""Build any network by one line of a config, and gate it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ..registry import MODELS
 def gated_network(network: str, cgc: dict | None = None, **options: Any) -> nn.Module:
     """Build a network of any library and gate its convolutions, for networks that take no ``conv_cfg``.
 
-    Over an inherited config, whose arguments of the network stay where they are::
+    Over an inherited config, whose arguments of the network stay where they are, write::
 
         model = dict(backbone=dict(type='mmcgc.GatedNetwork', network='mmpretrain.ConvNeXt'))
 
-    A whole model, with all its parts, can be ``network`` too.  Plain checkpoints load, as its keys are those of the
-    network and, below ``gate``, of the gates.
+    A whole model, with all its parts, can be ``network`` too.  Plain checkpoints load, because the keys are those of
+    the network and, below ``gate``, of the gates.
 
     Args:
-        network: registered name of the network, with its library as prefix.
-        cgc: what :func:`mmcgc.convert_to_cgc` takes: ``include``, ``gate``, ``num_segments``, ``backend``.
-        options: what the network itself takes.
+        network: Registered name of the network, with its library as prefix.
+        cgc: What :func:`mmcgc.convert_to_cgc` takes: ``include``, ``gate``, ``num_segments``, ``backend``.
+        options: What the network itself takes.
 
     Returns:
         The network itself, gated.
 
     Raises:
-        TypeError, ValueError: as :func:`mmcgc.convert_to_cgc`.
+        TypeError, ValueError: As from :func:`mmcgc.convert_to_cgc`.
     """
     model = convert_to_cgc(MODELS.build(dict(type=network, **options)), **(cgc or {}))
     if hasattr(model, 'init_weights'):
@@ -69,7 +69,7 @@ def _copied(gate: nn.Module) -> dict:
 
 
 def _loads(model: nn.Module) -> bool:
-    """Whether its ``init_weights`` loads a checkpoint, which may hold gates."""
+    """Tell whether ``init_weights`` of the model loads a checkpoint, which may hold gates."""
     given = getattr(model, 'init_cfg', None)
     kinds = [cfg.get('type') for cfg in (given if isinstance(given, (list, tuple)) else [given]) if cfg]
     return 'Pretrained' in kinds or isinstance(getattr(model, 'pretrained', None), str)

@@ -1,4 +1,4 @@
-"""P3D-A (paper, appendix A.2): a ResNet on clips, with temporal convolutions between its spatial ones.
+"""P3D-A (paper, appendix A.2) is a ResNet on clips, with temporal convolutions between its spatial ones.
 
 The design is that of Qiu et al., "Learning Spatio-Temporal Representation with Pseudo-3D Residual Networks" (block A),
 with temporal convolutions where the paper puts them.
@@ -16,9 +16,9 @@ from ..signatures import shows_arguments
 
 
 class P3DBottleneck(Bottleneck3d):
-    """mmaction2's bottleneck with a 1x3x3 convolution and, where ``inflate`` says so, a 3x1x1 one after it.
+    """mmaction2's bottleneck with a 1x3x3 convolution and, if ``inflate`` says so, a 3x1x1 one after it.
 
-    Takes the arguments of Bottleneck3d, and ``temporal_conv_cfg`` for the 3x1x1 convolution.
+    It takes the arguments of Bottleneck3d, and ``temporal_conv_cfg`` for the 3x1x1 convolution.
     """
 
     def __init__(self, inplanes: int, planes: int, *, inflate: bool, temporal_conv_cfg: dict, **kwargs) -> None:
@@ -30,7 +30,7 @@ class P3DBottleneck(Bottleneck3d):
                 conv_cfg=temporal_conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, 4 * planes, T, H / stride, W / stride)."""
+        """Map (B, C, T, H, W) to (B, 4 * planes, T, H / stride, W / stride)."""
         out = cp.checkpoint(self._residual, x, use_reentrant=False) if self.with_cp else self._residual(x)
         out = self.relu(out)
         return self.non_local_block(out) if self.non_local else out
@@ -45,14 +45,13 @@ class P3DBottleneck(Bottleneck3d):
 @MODELS.register_module()
 @shows_arguments('conv1_kernel', 'inflate', 'with_pool2')
 class ResNetP3DA(ResNet3d):
-    """ResNet of 1xkxk convolutions with temporal ones between them, on (B, 3, T, H, W).
+    """A ResNet of 1xkxk convolutions with temporal ones between them, on (B, 3, T, H, W).
 
-    A 5x1x1 convolution with stride 2 follows the stem, a 3x1x1 one every second 1x3x3 of a stage, each with batch norm
+    A stride-2 5x1x1 convolution follows the stem, and a 3x1x1 one every second 1x3x3 of a stage, each with batch norm
     and ReLU; the max pool reaches over 3 frames with stride 2.  The output is (B, 2048, ceil(T / 4), H / 32, W / 32).
 
-    Both kinds of convolutions can be gated.  ``conv_cfg=dict(type='CGConv3d', num_frames=T)`` is the paper's 3D form: T
-    is the length of the clip, from which follow the ceil(T / 4) frames that the blocks see.
-    ``temporal_conv_cfg=dict(type='CGConv3d')`` is its 1D form.
+    Both kinds of convolutions can be gated.  ``conv_cfg=dict(type='CGConv3d', num_frames=T)`` is the paper's 3D form
+    for clips of T frames (ceil(T / 4) in the blocks), and ``temporal_conv_cfg=dict(type='CGConv3d')`` is its 1D form.
 
     Args:
         depth: 50, 101 or 152.
@@ -62,7 +61,7 @@ class ResNetP3DA(ResNet3d):
             ``non_local_cfg``, ``norm_cfg``, ``norm_eval``, ``frozen_stages``, ``with_cp``, ... of mmaction2's ResNet3d.
 
     Raises:
-        ValueError: If ``depth`` is none of these; at the call, if the clip has not the T frames of ``conv_cfg``.
+        ValueError: If ``depth`` is none of these; at the call, if the clip does not have the T frames of ``conv_cfg``.
     """
 
     arch_settings = {depth: (P3DBottleneck, ResNet3d.arch_settings[depth][1]) for depth in (50, 101, 152)}
@@ -108,7 +107,7 @@ class ResNetP3DA(ResNet3d):
             self.temporal.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """(B, 3, T, H, W) -> the stages of ``out_indices``, (B, C, ceil(T / 4), H', W') each; one alone as a tensor."""
+        """Map (B, 3, T, H, W) to the stages ``out_indices``, (B, C, ceil(T / 4), H', W') each, or to the only one."""
         x = self.maxpool(self.temporal(self.conv1(x)))  # (B, 64, ceil(T / 4), H / 4, W / 4)
         stages = []
         for i, name in enumerate(self.res_layers):

@@ -1,4 +1,4 @@
-"""ResNet with a slot for further modules: attention blocks and the like, inside its blocks or after its stages."""
+"""A ResNet with slots for further modules, such as attention blocks, inside its blocks or after its stages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLUGIN_KEYS = ('cfg', 'position', 'stages')
 
 
 class _PluginBlock:
-    """Residual block with an ``nn.Sequential`` after every convolution; stands before mmpretrain's block."""
+    """A residual block with an ``nn.Sequential`` after every convolution; it stands before mmpretrain's block."""
 
     convs: int
 
@@ -37,7 +37,7 @@ class _PluginBlock:
         return self.relu(y)  # (B, O, H', W')
 
     def _add(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, O, H', W'): shortcut plus residual, before the last activation."""
+        """Add shortcut and residual, before the last activation: (B, C, H, W) -> (B, O, H', W')."""
         y = x
         for i, position in enumerate(self.positions(), 1):
             y = getattr(self, f'norm{i}')(getattr(self, f'conv{i}')(y))
@@ -68,14 +68,14 @@ class PluginResNet(ResNet):
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        plugins: a list of ``dict(cfg=..., position=..., stages=...)``: ``cfg`` builds a module that is given
+        plugins: A list of ``dict(cfg=..., position=..., stages=...)``: ``cfg`` builds a module that is given
             ``in_channels`` and keeps the shape of its input; ``position`` is ``'after_conv1'``, ``'after_conv2'`` or
-            ``'after_conv3'`` in every block (after the norm, and after the activation where there is one) or
+            ``'after_conv3'`` in every block (after the norm, and after the activation if there is one) or
             ``'after_stage'``; ``stages`` are names, by default all of them.
-        **kwargs: of mmpretrain's ResNet.
+        **kwargs: Of mmpretrain's ResNet.
 
     Raises:
-        ValueError: a position or stage that the network does not have, or an unknown or missing key of a plugin.
+        ValueError: If the network lacks a position or stage, or a key of a plugin is unknown or missing.
     """
 
     arch_settings = {depth: (_BLOCKS[block], blocks) for depth, (block, blocks) in ResNet.arch_settings.items()}
@@ -101,7 +101,7 @@ class PluginResNet(ResNet):
         return added
 
     def init_weights(self) -> None:
-        """As mmpretrain does; then plugins that reset themselves (mmcv's ContextBlock, to the identity) do so."""
+        """Initialise as mmpretrain does, then let plugins reset themselves (mmcv's ContextBlock, to the identity)."""
         super().init_weights()
         if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
             return

@@ -1,4 +1,4 @@
-"""TSM's temporal shift in a ResNet of any width; that of mmaction2's ResNetTSM is fixed."""
+"""TSM's temporal shift in a ResNet of any width; the width of mmaction2's ResNetTSM is fixed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ShiftedResNet(ResNet):
         **kwargs: Of mmpretrain's ResNet: ``base_channels``, ``stem_channels``, ``conv_cfg``, ...
 
     ``forward`` gives the map of the last stage, (N * T, O, H', W'), as mmaction2's recognisers want it, or a tuple of
-    maps where ``out_indices`` asks for several.
+    maps if ``out_indices`` asks for several.
     """
 
     def __init__(self, depth: int, num_segments: int, shift_div: int = 8, **kwargs) -> None:

@@ -1,4 +1,4 @@
-"""Stages of a network, by the names of its children (``conv1``, ``layer1``, ...), and gates in some of them only."""
+"""Gate only some stages of a network, which are its children by name (``conv1``, ``layer1``, ...)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..registry import MODELS
 
 
 def check_stages(stages: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """The stages as a tuple; ValueError, listing those that there are, for one that is not among them."""
+    """Return the stages as a tuple; if one is unknown, raise a ValueError that lists those that there are."""
     stages = (stages,) if isinstance(stages, str) else tuple(stages)
     for stage in stages:
         if stage not in known:
@@ -22,22 +22,22 @@ def check_stages(stages: str | Sequence[str], known: Sequence[str]) -> tuple[str
 
 @MODELS.register_module(name='GatedStages')
 def gated_stages(network: str, stages: str | Sequence[str], **options: Any) -> nn.Module:
-    """Build a network whose ``conv_cfg`` gates every convolution, and leave the gates of some stages only.
+    """Build a network whose ``conv_cfg`` gates every convolution, and keep the gates of some stages only.
 
-    Over a config whose backbone has ``conv_cfg=dict(type='CGConv')``, in any library (Table 2, last three rows)::
+    Over a config of any library with ``conv_cfg=dict(type='CGConv')``, write (Table 2, last three rows)::
 
         backbone=dict(type='mmcgc.GatedStages', network='mmcgc.CIFARResNet', stages=('layer2', 'layer3'))
 
     Args:
-        network: registered name of the network.
-        stages: names of the children that stay gated.
-        options: what the network itself takes.
+        network: Registered name of the network.
+        stages: Names of the children that stay gated.
+        options: What the network itself takes.
 
     Returns:
-        The network itself: outside ``stages`` its gated convolutions are plain.
+        The network itself, in which gated convolutions outside ``stages`` are plain.
 
     Raises:
-        ValueError: the network has no gated convolution at all, or none in a stage of that name.
+        ValueError: If the network has no gated convolution at all, or none in a stage of that name.
     """
     model = MODELS.build(dict(type=network, **options))
     gated = [(name.split('.')[0], layer) for name, layer in gated_layers(model).items()]

@@ -1,4 +1,4 @@
-"""Per-sample gated convolution as a function of tensors; knows torch alone."""
+"""Functions of tensors that convolve each sample with a gated kernel of its own; they depend on torch alone."""
 
 from .conv.functional import context_gated_conv
 from .flops import multiply_adds

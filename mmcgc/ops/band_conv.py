@@ -1,4 +1,4 @@
-"""Depthwise convolution over time with kernels shared by the channels of a head (Wu et al., 2019, arXiv:1901.10430)."""
+"""Convolve over time, depthwise, with one kernel for all channels of a head (Wu et al., 2019, arXiv:1901.10430)."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Rows of a band at a time: the band of n positions is n by n + k - 1, so long inputs go in blocks.
+# Long inputs go in blocks of so many positions, because the band matrix of n positions is n by n + k - 1.
 _BLOCK = 512
 
 
 def light_conv(x: Tensor, weight: Tensor, padding: tuple[int, int] = (0, 0)) -> Tensor:
-    """Convolve over time; head h covers the consecutive channels h C/H to (h + 1) C/H - 1.
+    """Convolve over time with a kernel for each head; head h covers the channels h C/H to (h + 1) C/H - 1.
 
-    ``y[b, t, c] = sum_j weight[..., h(c), j] * x[b, t + j - padding[0], c]``, with zeros outside the input.
+    It gives ``y[b, t, c] = sum_j weight[..., h(c), j] * x[b, t + j - padding[0], c]``, with zeros outside the input.
 
-    The kernels of consecutive positions form a band matrix, one for each head, and a matrix product applies it: on
-    short sequences that is quicker than a depthwise convolution, and it takes a kernel for each position as well.
+    The kernels of consecutive positions form one band matrix for each head, which a matrix product applies: on short
+    sequences that is quicker than a depthwise convolution, and each position can have a kernel of its own.
 
     Args:
         x: (B, T, C).
-        weight: (H, k), shared; (B, H, k), one a sentence; or (B, T', H, k), one a position.  H divides C.
-        padding: zeros before and after the input.
+        weight: (H, k), shared; (B, H, k), one for each sentence; or (B, T', H, k), one for each position.  H divides C.
+        padding: Zeros before and after the input.
 
     Returns:
         (B, T', C) with T' = T + sum(padding) - k + 1.
 
     Raises:
-        ValueError: shapes that do not fit together.
+        ValueError: If the shapes do not fit together.
     """
     heads, size = weight.shape[-2:]
     steps = x.shape[1] + sum(padding) - size + 1
@@ -46,13 +46,13 @@ def light_conv(x: Tensor, weight: Tensor, padding: tuple[int, int] = (0, 0)) -> 
         first = start - padding[0]
         low = max(0, first)
         high = max(low, min(first + rows.shape[-2] + size - 1, x.shape[1]))
-        band = _band(rows)[..., low - first : high - first]  # ([B], H, n, m), m of n + k - 1 places hold an input
+        band = _band(rows)[..., low - first : high - first]  # ([B], H, n, m), m of the n + k - 1 places hold an input
         blocks.append(band @ values[:, :, low:high])  # (B, H, n, R)
     return torch.cat(blocks, dim=2).transpose(1, 2).flatten(2)  # (B, T', C)
 
 
 def _band(rows: Tensor) -> Tensor:
-    """Put row i of (…, n, k) at column i of (…, n, n + k - 1), zeros elsewhere."""
+    """Put row i of (…, n, k) at column i of (…, n, n + k - 1), with zeros elsewhere."""
     n, size = rows.shape[-2:]
     flat = F.pad(rows, (0, n)).flatten(-2)[..., : n * (n + size - 1)]
     return flat.unflatten(-1, (n, n + size - 1))

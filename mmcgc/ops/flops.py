@@ -1,4 +1,4 @@
-"""What the operators cost: read by ``mmcgc.analysis`` and, under its own rules, by ``torch.utils.flop_counter``."""
+"""Count what the operators cost, for ``mmcgc.analysis`` and, by its own rules, for ``torch.utils.flop_counter``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .conv import tiled, triton_conv  # noqa: F401  they define the operators
 
 
 def multiply_adds(x: Sequence[int], weight: Sequence[int], y: Sequence[int]) -> tuple[int, int]:
-    """Multiply-adds of a gated convolution from the shapes of x, weight and y.
+    """Count the multiply-adds of a gated convolution from the shapes of x, weight and y.
 
     Returns:
-        The convolution's own, as many as the plain one has, and those of ``weight * gate`` (one for each of the
-        B * O * C / g * K elements; making the gate from its two terms counts as an activation, nothing).
+        The convolution's own, as many as the plain one has, and those of ``weight * gate``: one for each of the
+        B * O * C / g * K elements.  Making the gate from its two terms is an activation, which counts as nothing.
     """
     return math.prod(y) * math.prod(weight[1:]), x[0] * math.prod(weight)
 
@@ -29,7 +29,7 @@ def _forward(x: Any, weight: Any, *args: Any, out_shape: Any = None, **kwargs: A
 
 @register_flop_formula([torch.ops.mmcgc.tiled_conv_backward, torch.ops.mmcgc.triton_conv_backward])
 def _backward(grad: Any, x: Any, weight: Any, *args: Any, out_shape: Any = None) -> int:
-    """A convolution for each gradient; the gated kernel anew, and its two gradients."""
+    """Count a convolution for each gradient, the gated kernel that is made again, and its two gradients."""
     *_, need_x, need_weight_or_gate = args
     conv, product = multiply_adds(x, weight, grad)
     return 2 * ((need_x + need_weight_or_gate) * conv + (1 + 2 * need_weight_or_gate) * product)

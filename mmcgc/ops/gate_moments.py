@@ -1,4 +1,4 @@
-"""What the gates of a layer do over a batch: where they stand, and how much they follow their input."""
+"""Measure what the gates of a layer do over a batch: where they stand, and how much they follow their input."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SATURATED = 0.05
 def thin_gates(
     gate_in: Tensor | None, gate_out: Tensor | None, combine: str = 'sum', groups: int = 1, most: int = 16
 ) -> Tensor:
-    """The gates of at most ``most`` input and output channels, evenly spaced, so that looking costs little.
+    """Return the gates of at most ``most`` input and output channels, evenly spaced, so that looking costs little.
 
     Args:
         gate_in: (B, C, *K), as :class:`ContextGate` returns it, or None.
         gate_out: (B, O, *K), or None.
-        combine: how the two meet.
-        groups: of the convolution.
-        most: channels on each side.
+        combine: How the two terms meet.
+        groups: Of the convolution.
+        most: How many channels are kept on each side.
 
     Returns:
         (B, O', C' / groups', *K).
@@ -31,7 +31,7 @@ def thin_gates(
 
 
 def _thin(term: Tensor, groups: int, most: int) -> Tensor:
-    """(B, C, *K) -> (B, <= most, *K): of at most ``most`` groups, each of its channels that there is room for."""
+    """Keep at most ``most`` groups, and of each the channels that there is room for: (B, C, *K) -> (B, <= most, *K)."""
     grouped = term.unflatten(1, (groups, -1))  # (B, g, C / g, *K)
     grouped = grouped[:, :: -(-groups // most)]  # (B, <= most, C / g, *K)
     room = max(1, most // grouped.shape[1])
@@ -44,14 +44,14 @@ def gate_statistics(gates: Tensor, frames: int | None = None, gain: float = 1) -
 
     Args:
         gates: (B, ...), the gates of each sample, from 0 to ``gain``.
-        frames: T where B = N * T frames of N clips.
-        gain: the largest value of a gate, 1 unless it starts as the plain convolution.
+        frames: T, if the batch holds B = N * T frames of N clips.
+        gain: The largest value of a gate, which is 1 unless the layer starts as the plain convolution.
 
     Returns:
         Scalar tensors: ``mean`` and ``spread`` (standard deviation) over everything; ``saturated``, the share within
         5% of shut (0) or open (``gain``); ``over_samples``, the standard deviation over the samples, averaged over
-        kernel elements (0: a plain convolution would do); with ``frames``, ``over_samples`` compares clips, frame by
-        frame, and ``over_frames`` the frames of a clip, averaged over the clips.
+        kernel elements: if it is 0, a plain convolution would do.  With ``frames``, ``over_samples`` compares clips
+        frame by frame, and ``over_frames`` compares the frames of a clip, averaged over the clips.
     """
     clips = gates.unflatten(0, (-1, frames or 1))  # (N, T, ...)
     statistics = {

@@ -1,4 +1,4 @@
-"""The gate as a tensor: how the two terms of Eq. 1 become one factor per kernel element."""
+"""Compute the gate as a tensor: the two terms of Eq. 1 become one factor for each kernel element."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def gate_values(
         gate_in: (B, C, *K), the term shared over output channels, or None.
         gate_out: (B, O, *K), the term shared over input channels, or None.
         out_channels: O.
-        groups: convolution groups g.
-        combine: ``'sum'`` sigmoid(a + b), ``'product'`` sigmoid(a * b), ``'sigmoid_product'`` sigmoid(a) * sigmoid(b);
-            ``'factors'``, of backends alone, a * b of terms that are sigmoids already.
+        groups: Convolution groups g.
+        combine: ``'sum'`` is sigmoid(a + b), ``'product'`` sigmoid(a * b), ``'sigmoid_product'`` sigmoid(a) *
+            sigmoid(b), and ``'factors'``, which only backends use, a * b of terms that are sigmoids already.
 
     Returns:
         (B, O, C / g, *K).

@@ -1,4 +1,4 @@
-"""What happens around a call: tracing, transformations of functions, layers that somebody replaced or watches."""
+"""Tell what happens around a call: tracing, transformations of functions, layers that are replaced or watched."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _FORWARDS: dict[type[nn.Module], Callable] = {nn.Linear: nn.Linear.forward, nn.B
 
 
 def traced() -> bool:
-    """Whether a program is being made of the call: compiled, exported or traced."""
+    """Tell whether the call is being made into a program: compiled, exported or traced."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
 
 
 def transformed() -> bool:
-    """Whether ``torch.func`` transforms the call, or derivatives are taken forward (``torch.autograd.forward_ad``).
+    """Tell whether ``torch.func`` transforms the call, or ``torch.autograd.forward_ad`` takes derivatives forward.
 
     Only PyTorch's own operators take part in that; ours would silently count as constants, or fail.
     """
@@ -29,25 +29,25 @@ def transformed() -> bool:
 
 
 def differentiated(grad: Tensor) -> bool:
-    """In the backward pass of ``grad``: whether it is differentiated in its turn (``create_graph=True``), transformed,
-    or taken of many gradients at once (``is_grads_batched=True``)."""
+    """Tell whether a backward pass, which got ``grad``, is itself differentiated (``create_graph=True``), transformed,
+    or run for many gradients at once (``is_grads_batched=True``)."""
     return torch.is_grad_enabled() or transformed() or torch._C._functorch.is_legacy_batchedtensor(grad)
 
 
 def is_watched(module: nn.Module) -> bool:
-    """Whether a hook waits in a module itself, or in all modules."""
+    """Tell whether a hook waits in a module itself, or in all modules."""
     hooks = module._forward_pre_hooks or module._forward_hooks or module._backward_pre_hooks or module._backward_hooks
     return bool(hooks or _has_any_global_hook())
 
 
 def is_plain(layer: nn.Module, usual: type[Layer]) -> TypeGuard[Layer]:
-    """Whether a layer may be computed from its parameters, because calling it gives what ``usual`` computes from them.
+    """Tell whether a layer may be computed from its parameters, because a call gives what ``usual`` computes from them.
 
-    Not where it or its ``forward`` is another, a hook waits in it, or its parameters are computed, quantised or tensors
-    of a class of their own; in doubt it is called.
+    It may not if it is no such layer or has its own ``forward``, if a hook waits in it, or if its parameters are
+    computed, quantised or tensors of a class of their own.  In doubt the layer has to be called.
 
     Args:
-        layer: of a gate.
+        layer: A layer of a gate.
         usual: ``nn.Linear`` or ``nn.BatchNorm1d``; subclasses that inherit its ``forward`` count as it.
     """
     kind = type(layer)

@@ -1,4 +1,4 @@
-"""Where the Triton kernels can run: on NVIDIA GPUs, and for tests in Triton's interpreter on the CPU."""
+"""Tell where the Triton kernels can run: on NVIDIA GPUs, and for tests in Triton's interpreter on the CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LEAST_TRITON, _LEAST_CAPABILITY = (3, 3), (8, 0)
 
 
 def no_device(kind: str, index: int | None, dtype: torch.dtype) -> str | None:
-    """Why a tensor of ``dtype`` on this device cannot go to the kernels; None: it can."""
+    """Tell why the kernels cannot take a tensor of ``dtype`` on this device, or return None if they can."""
     try:
         import triton
     except ImportError:
@@ -29,7 +29,7 @@ def no_device(kind: str, index: int | None, dtype: torch.dtype) -> str | None:
     return None
 
 
-# What torch.compiler.assume_constant_result does; that function imports the whole compiler.
+# This is what torch.compiler.assume_constant_result does; that function imports the whole compiler.
 no_device._dynamo_marked_constant = True
 
 

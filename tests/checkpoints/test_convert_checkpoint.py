@@ -169,7 +169,7 @@ FAULTS = {
     ),
     'empty': (lambda s: {}, dict(to='mmpretrain'), 'no weights'),
     'no tensor': (lambda s: dict(s, epoch=3), dict(to='mmpretrain'), 'no tensor under epoch'),
-    'nested': (lambda s: dict(state_dict=[1]), dict(to='mmpretrain'), 'expected a state_dict'),
+    'nested': (lambda s: dict(state_dict=[1]), dict(to='mmpretrain'), "'state_dict' is a list, expected a dict"),
     'twice the same': (
         lambda s: dict(s, **{'module.conv1.weight': s['conv1.weight']}),
         dict(to='mmpretrain'),

@@ -92,6 +92,7 @@ def test_a_tool_says_so_in_one_line(tiny, trained, own_scope, tmp_path, cut, too
 def test_the_configs_of_mmpretrain_are_read_so_too(tmp_path):
     (tmp_path / 'mine.py').write_text("_base_ = 'mmpretrain::resnet/resnet50_8xb32_in1k.py'\n")
     cfg = launch.load_config(str(tmp_path / 'mine.py'), None, None, 'none')
+    launch.set_dataloader_defaults(cfg)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert loader.dataset.pipeline[0] == dict(type='mmcgc.LoadImageFromFile')
     assert Config.fromfile(tmp_path / 'mine.py').train_dataloader.dataset.pipeline[0].type == 'LoadImageFromFile'

@@ -1,6 +1,6 @@
 """Gate networks of other libraries, and check that they keep their function, learn, keep their state and export.
 
-Prints a table with one row for each network, then what failed and what stays plain; the exit status is 1 where a check
+Print a table with one row for each network, then what failed and what stays plain; the exit status is 1 if a check
 fails.  No weights are downloaded.
 """
 
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args, results = parse_args(), []
-    MMLogger.get_current_instance().setLevel('WARNING')  # the table says how many convolutions are gated
+    MMLogger.get_current_instance().setLevel('WARNING')  # because the table says how many convolutions are gated
     with plain_errors():
         for result in check_networks(args.names, args.source):
             results.append(result)

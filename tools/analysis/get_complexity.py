@@ -1,7 +1,7 @@
 """Print parameters and multiply-adds of the network of any image or video config, the gates' share apart.
 
-Counted are the multiply-adds of convolutions, linear layers and matrix products, one for every element that adaptive
-pooling reads, and one for every element of a gated kernel (weight * gate); norms, activations and sums are not.
+It counts the multiply-adds of convolutions, linear layers and matrix products, one for every element that adaptive
+pooling reads, and one for every element of a gated kernel (weight * gate); it leaves out norms, activations and sums.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Print tables of the paper beside our figures; exits with 1 where a cell that they decide differs.
+"""Print tables of the paper beside our figures; exit with 1 if a cell that they decide differs.
 
-+MFLOPs of ours follow the counter that the paper used (mmcgc/analysis/counting/paper_rule.py); get_complexity.py has
-the cost.  Scores of ours come from the metafile.yml files beside the configs, and stay blank until a run has put them
+Our +MFLOPs follow the counter that the paper used (mmcgc/analysis/counting/paper_rule.py); get_complexity.py counts
+the true cost.  Our scores come from the metafile.yml files beside the configs, and stay blank until a run has put them
 there.
 """
 

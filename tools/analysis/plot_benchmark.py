@@ -1,4 +1,4 @@
-"""Draw what benchmark.py measured: networks or layers side by side, or the growth with batch or size."""
+"""Draw what benchmark.py measured: networks or layers side by side, or how the cost grows with batch or size."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Make the folder of Imagenette that the configs read, from the public archive or from folders of the same form."""
+"""Make the Imagenette folder that the configs read, from the public archive or from folders of the same form."""
 
 import argparse
 

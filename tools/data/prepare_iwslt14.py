@@ -1,4 +1,4 @@
-"""Make a corpus for the translation configs: from IWSLT'14's raw archive, from tokenised text, or from plain pairs."""
+"""Make a corpus for the translation configs from IWSLT'14's raw archive, from tokenised text, or from plain pairs."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Make the annotation lists of Something-Something v1 from the official label files and frame folders (or videos)."""
+"""Make the annotation lists of Something-Something v1 from the official label files and the frame folders or videos."""
 
 import argparse
 import shlex

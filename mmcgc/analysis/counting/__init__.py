@@ -1,1 +1,1 @@
-"""Parameters and operations, beside those of the paper."""
+"""Count parameters and operations, and set them beside those of the paper."""

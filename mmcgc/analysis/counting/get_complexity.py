@@ -1,7 +1,7 @@
-"""Parameters and multiply-adds of a network, the gates' share apart.
+"""Count the parameters and multiply-adds of a network, the gates' share apart.
 
-What counts: every multiply-add of convolutions, linear layers and matrix products; one for every element that adaptive
-pooling reads; one for every element of a gated kernel, ``weight * gate``.  Norms, activations and sums count nothing.
+It counts every multiply-add of convolutions, linear layers and matrix products, one for every element that adaptive
+pooling reads, and one for every element of a gated kernel, ``weight * gate``; it leaves out norms, activations, sums.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ PARTS = ('pooling', 'context encoding', 'channel interacting', 'gate decoding', 
 
 @dataclass(frozen=True)
 class Complexity:
-    """``parameters`` and ``multiply_adds`` of the whole; ``gate_parameters`` and, by part, ``gates`` of the gates.
+    """The ``parameters`` and ``multiply_adds`` of a network, and those of its gates, ``gate_parameters`` and ``gates``.
 
-    ``uncounted`` names custom operators that the network calls and that have no formula here.
+    ``gates`` holds multiply-adds by part; ``uncounted`` names custom operators of the network without a formula here.
     """
 
     parameters: int
@@ -44,7 +44,7 @@ class Complexity:
 
 
 def describe(config: str, size: Sequence[int] | None = None) -> str:
-    """The complexity of a config's network on one sample, as text; ``size`` as for :func:`input_shape`."""
+    """Describe the complexity of a config's network on one sample in text; ``size`` is as for :func:`input_shape`."""
     cfg = Config.fromfile(config)
     shape = input_shape(cfg, size)
     found = analyse(build_network(cfg), torch.zeros(shape))
@@ -63,9 +63,9 @@ def describe(config: str, size: Sequence[int] | None = None) -> str:
 
 
 def gate_multiply_adds(gate: ContextGate, shape: Sequence[int]) -> Counter:
-    """Multiply-adds of a gate's network, by part, for an input of that shape (B, C, *S).
+    """Count the multiply-adds of a gate's network, by part, for an input of that shape (B, C, *S).
 
-    From the shapes alone (paper, Sec. 2.2, "Complexity"), however the layer evaluates them.
+    They follow from the shapes alone (paper, Sec. 2.2, "Complexity"), however the layer evaluates the gate.
     """
     clips = shape[0] // (gate.num_frames or 1)
     inputs, outputs = clips * gate.in_channels, clips * gate.out_channels
@@ -84,7 +84,7 @@ def gate_multiply_adds(gate: ContextGate, shape: Sequence[int]) -> Counter:
 
 
 def analyse(model: nn.Module, inputs: torch.Tensor) -> Complexity:
-    """Count a network on one batch; the model is called as it is, so put it in eval mode first.
+    """Count a network on one batch; the model is called in the mode that it is in, so put it in eval mode first.
 
     MMEngine's analyser counts the operators of the traced network.  The networks of :class:`ContextGate` are left out
     of the trace (a ResNet-110 has 109) and counted by :func:`gate_multiply_adds`; other gates are traced as they are.
@@ -111,11 +111,11 @@ def analyse(model: nn.Module, inputs: torch.Tensor) -> Complexity:
 
 @contextmanager
 def _counted_only(gates: list[ContextGate], shares: Counter) -> Iterator[None]:
-    """While it lasts, calling a gate adds its multiply-adds to ``shares`` and gives terms of zeros."""
+    """Make calls of the gates within the block add their multiply-adds to ``shares`` and return terms of zeros."""
 
     def stand_in(gate: ContextGate, x: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         shares.update(gate_multiply_adds(gate, [int(n) for n in x.shape]))
-        terms = (('out', gate.in_channels), ('in', gate.out_channels))  # the branch that does without, and channels
+        terms = (('out', gate.in_channels), ('in', gate.out_channels))  # the branch that lacks a term, its channels
         return tuple(
             None if gate.branches == other else x.new_zeros(x.shape[0], channels, *gate.kernel_size)
             for other, channels in terms
@@ -131,7 +131,7 @@ def _counted_only(gates: list[ContextGate], shares: Counter) -> Iterator[None]:
 
 
 def _matmul(inputs: list[Any], outputs: list[Any]) -> int:
-    """Any two shapes that broadcast; MMEngine's own handle leaves out the axes that only the second operand has."""
+    """Count for any two shapes that broadcast; MMEngine's handle leaves out axes that only the second operand has."""
     return math.prod(jit_handles.get_shape(outputs[0])) * jit_handles.get_shape(inputs[0])[-1]
 
 

@@ -1,4 +1,4 @@
-"""What Tables 1 to 4 of the paper print, and the config of each system that this repository builds."""
+"""The figures that Tables 1 to 4 of the paper print, and the config of each system that this repository builds."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table, its figures as printed.
+    """One line of a table, with its figures as printed.
 
     Args:
-        name: of the system.
-        config: its file under ``configs/``, or a pattern that one file matches; empty for a system that the paper only
+        name: Name of the system.
+        config: Its file under ``configs/``, or a pattern that one file matches; empty for a system that the paper only
             cites.
-        params: printed parameters; empty where the paper gives none.
-        scores: the printed accuracies, in the order of the table's columns.
-        mflops: the printed increment of MFLOPs; empty where there is none.
-        base: config of the system that ``mflops`` is an increment over.
-        undecided: why the printed parameters do not decide how the system is built; they are then not held against it.
-        unmatched: why ``mflops`` is not matched; it is then not held against it.
-        remark: what the printed figures leave open although ours agree.
+        params: The printed parameters; empty if the paper gives none.
+        scores: The printed accuracies, in the order of the table's columns.
+        mflops: The printed increment of MFLOPs; empty if there is none.
+        base: Config of the system that ``mflops`` is an increment over.
+        undecided: Why the printed parameters do not decide how the system is built; ours need not agree then.
+        unmatched: Why ours do not match ``mflops``; they need not agree then.
+        remark: What the printed figures leave open although ours agree.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Row:
 class Table:
     """A table: title, names of its scores, lines.
 
-    ``model`` overrides the models of its configs: what they would read from data that need not be here.
+    ``model`` overrides what the models of its configs would read from data, so that the data need not be there.
     """
 
     title: str

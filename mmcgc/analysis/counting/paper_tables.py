@@ -1,4 +1,4 @@
-"""The paper's tables beside what the configs of this repository build, cell by cell."""
+"""Set the paper's tables beside what the configs of this repository build, cell by cell."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ METRICS = {'Top-1 (%)': 'Top 1 Accuracy', 'Top-5 (%)': 'Top 5 Accuracy', 'BLEU-4
 
 
 def config_root(given: str | None = None) -> Path:
-    """The folder of the configs: the given one, else that of the installed package, else that of the repository.
+    """Find the folder of the configs: the given one, else that of the installed package, else the repository's.
 
     Raises:
-        FileNotFoundError: there is none, or it holds no configs.
+        FileNotFoundError: If there is none, or it holds no configs.
     """
     package = Path(mmcgc.__file__).parent
     roots = [Path(given)] if given else [package / '.mim' / 'configs', package.parent / 'configs']
@@ -40,8 +40,8 @@ def compare(number: int, root: Path) -> tuple[str, bool]:
     """Set a table of the paper beside our figures.
 
     Args:
-        number: 1 to 4.
-        root: the folder of the configs.
+        number: Number of the table, 1 to 4.
+        root: The folder of the configs.
 
     Returns:
         The table as text, and whether every cell that the tables decide and that has a config agrees.
@@ -63,7 +63,7 @@ def compare(number: int, root: Path) -> tuple[str, bool]:
 
 
 def _compare(row: Row, root: Path, measure: Callable[[Path], tuple[int, int]]) -> tuple[list, list, bool]:
-    """Five cells (parameters printed, ours, exact; increment printed, ours), remarks, and whether ours agree."""
+    """Return five cells (parameters printed, ours, exact; increment printed, ours), remarks, and whether ours agree."""
     path, base = _only(root, row.config), _only(root, row.base)
     if path is None or (row.base and base is None):
         return [row.params or '-', '', '', row.mflops or '-', ''], [NO_CONFIG if row.config else CITED], True
@@ -87,7 +87,7 @@ def _compare(row: Row, root: Path, measure: Callable[[Path], tuple[int, int]]) -
 
 
 def _measure(path: Path, with_flops: bool, model: dict) -> tuple[int, int]:
-    """Parameters and, by the paper's rule, operations; ``model`` overrides the config's."""
+    """Count parameters and, by the paper's rule, operations; ``model`` overrides parts of the config's model."""
     cfg = Config.fromfile(path)
     cfg.model.update(model)
     network = build_network(cfg)
@@ -96,7 +96,7 @@ def _measure(path: Path, with_flops: bool, model: dict) -> tuple[int, int]:
 
 
 def _only(root: Path, pattern: str) -> Path | None:
-    """The one file of that pattern; None where there is none."""
+    """Return the one file of that pattern, or None if there is none."""
     found = sorted(root.glob(pattern)) if pattern else []
     if len(found) > 1:
         raise ValueError(f'{pattern} should name one config, but there are {", ".join(path.name for path in found)}')
@@ -104,12 +104,12 @@ def _only(root: Path, pattern: str) -> Path | None:
 
 
 def _like(printed: str, value: float) -> str:
-    """The value with as many decimals as the printed figure."""
+    """Write the value with as many decimals as the printed figure."""
     return f'{value:.{len(printed.rstrip("M").partition(".")[2])}f}'
 
 
 def _own_scores(root: Path) -> dict[str, dict[str, float]]:
-    """Metrics of this repository's own runs by config, relative to ``root``, from the ``metafile.yml`` files."""
+    """Read the metrics of this repository's runs, by config relative to ``root``, from the ``metafile.yml`` files."""
     scores = {}
     for index in root.rglob('metafile.yml'):
         for model in (mmengine.load(index) or {}).get('Models') or []:

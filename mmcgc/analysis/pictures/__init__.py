@@ -1,1 +1,1 @@
-"""Pictures and figures of trainings, gates and attention."""
+"""Draw trainings, gates and where networks look."""

@@ -1,4 +1,4 @@
-"""From a config and a checkpoint to Figure 5: the trained network, its random initial weights beside it."""
+"""Make Figure 5 from a config and a checkpoint, of the trained network and of its random initial weights beside it."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def analyze_gates(
     """Measure whether the modulated kernels of a layer gather by class, over the validation set, and draw it.
 
     Args:
-        config, checkpoint, device, cfg_options: of :func:`load_trained`.
-        out: the picture of the distances; the mean kernels of the classes go to ``<out>-kernels`` beside it.
-        layer: the gated layer; by default the last one, as in the paper.
-        control: also measure the same network with random initial weights.
-        seed: of these.
+        config, checkpoint, device, cfg_options: As for :func:`load_trained`.
+        out: The picture of the distances; the mean kernels of the classes go to ``<out>-kernels`` beside it.
+        layer: Name of the gated layer; by default the last one, as in the paper.
+        control: Also measure the same network with random initial weights.
+        seed: Seed of these weights.
 
     Returns:
         One line that says what the pictures show.
 
     Raises:
-        FileNotFoundError, ValueError: something given is missing or wrong; see the functions called.
+        FileNotFoundError, ValueError: If something given is missing or wrong; see the functions called.
     """
     out = check_picture(out, [config, checkpoint])
     results, classes = {}, ()
@@ -54,7 +54,7 @@ def analyze_gates(
 
 
 def validation_loader(cfg: Config):
-    """The batches of the whole validation set."""
+    """Build a loader of the whole validation set."""
     cfg = copy.deepcopy(cfg)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         set_dataloader_defaults(cfg, no_pin_memory=True, no_persistent_workers=True)

@@ -1,4 +1,4 @@
-"""Do the modulated kernels of a layer gather by class? Distances between and within classes (paper, A.4, Figure 5)."""
+"""Measure distances of a layer's modulated kernels between and within classes (paper, A.4, Figure 5)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..trained import Trained
 from .gated_layers import layer_weight, recorded_terms
 
 IMAGES_AT_ONCE = 64
-_NEUTRAL = {'sum': 0.0, 'product': 1.0, 'sigmoid_product': float('inf')}  # a term that changes nothing
+_NEUTRAL = {'sum': 0.0, 'product': 1.0, 'sigmoid_product': float('inf')}  # terms that change nothing
 
 
 @dataclass
@@ -27,11 +27,11 @@ class ClassKernels:
     """Where the modulated kernels of K classes lie; distances are L2, in units of the weight.
 
     Attributes:
-        classes: K names.
-        counts: (K,), images of each class.
-        centres: (K, R, O, C / groups, *K), the mean modulated kernel of each class; R as in :func:`class_kernels`.
-        inter: (K, K), distances between the centres.
-        intra: (K,), the mean distance of the kernels of a class to its centre.
+        classes: Names of the K classes.
+        counts: Images of each class, (K,).
+        centres: The mean modulated kernel of each class, (K, R, O, C / groups, *K); R as in :func:`class_kernels`.
+        inter: Distances between the centres, (K, K).
+        intra: The mean distance of the kernels of a class to its centre, (K,).
     """
 
     classes: list[str]
@@ -42,7 +42,7 @@ class ClassKernels:
 
     @property
     def difference(self) -> np.ndarray:
-        """(K, K), in row k how much further the centre of another class is than the kernels of class k on average."""
+        """In row k, how much further each other centre is than the kernels of class k on average, (K, K)."""
         return self.inter - self.intra[:, None]
 
     @property
@@ -52,7 +52,7 @@ class ClassKernels:
 
     @property
     def ratio(self) -> float:
-        """Inter-class over intra-class distance, averaged over these pairs."""
+        """Inter-class over intra-class distance, averaged over the same pairs."""
         return float((self.inter / self.intra[:, None])[self._pairs].mean())
 
     @property
@@ -65,19 +65,19 @@ def measure_class_kernels(
 ) -> ClassKernels:
     """Run a data set through a network and measure the modulated kernels of one of its layers.
 
-    Memory does not grow with the number of images, nor the arrays that are worked on with that of classes: one pass
-    over the data writes the two terms inside the sigmoid, R (C + O) numbers a kernel element instead of the kernel's
-    R C O, to a temporary file (1.8 GB for the 50,000 images of ImageNet and a 3x3 kernel from 512 to 512 channels);
-    :func:`class_kernels` works on that file.
+    Memory does not grow with the number of images, nor do working arrays with that of classes.  One pass over the data
+    writes the two terms inside the sigmoid, R (C + O) numbers a kernel element instead of the kernel's R C O, to a
+    temporary file (1.8 GB for the 50,000 images of ImageNet and a 3x3 kernel from 512 to 512 channels), on which
+    :func:`class_kernels` works.
 
     Args:
-        trained: the network.
-        loader: batches with ``data_samples`` that hold ``gt_label``.
-        name, layer: a gated layer of it.
-        budget: bytes, see :func:`class_kernels`.
+        trained: The network.
+        loader: Batches with ``data_samples`` that hold ``gt_label``.
+        name, layer: A gated layer of the network.
+        budget: Bytes, see :func:`class_kernels`.
 
     Raises:
-        ValueError: see :func:`class_kernels`.
+        ValueError: See :func:`class_kernels`.
     """
     with tempfile.TemporaryFile() as file:
         labels, shape = _write_terms(trained, loader, name, layer, file)
@@ -102,7 +102,7 @@ def _write_terms(trained: Trained, loader, name: str, layer: GatedConv, file: Bi
 
 
 def joined_terms(layer: GatedConv, gate_in: Tensor | None, gate_out: Tensor | None) -> Tensor:
-    """Both terms in one tensor, (B, C + O, n), for :func:`class_kernels`; a term that is None is filled in."""
+    """Join both terms in one tensor, (B, C + O, n), for :func:`class_kernels`; a term that is None is filled in."""
     given = gate_out if gate_in is None else gate_in
     both = (gate_in, layer.in_channels), (gate_out, layer.out_channels)
     neutral = _NEUTRAL[layer.gate_combine]
@@ -115,24 +115,24 @@ def joined_terms(layer: GatedConv, gate_in: Tensor | None, gate_out: Tensor | No
 def class_kernels(
     terms: np.ndarray, labels: Sequence[int], layer: GatedConv, class_name=str, budget: int = 2**28
 ) -> ClassKernels:
-    """Distances between the class centres of the modulated kernels, and within the classes (paper, A.4).
+    """Measure distances of the modulated kernels between the class centres, and within the classes (paper, A.4).
 
     The centre of a class is the mean of its images' kernels W * G; inter-class distances are those between centres; the
     intra-class distance is the mean (not the root mean square) of the distances of the images' kernels to their centre,
     which is why sums of squares do not suffice.  The kernels are rebuilt from their terms, twice, a block of output
-    channels and ``IMAGES_AT_ONCE`` images at a time: squared distances add up over the blocks.  Beside the terms, held
-    are one number an image, K^2 for the pairs, the K centres in single precision, and a block of ``budget`` bytes.
+    channels and ``IMAGES_AT_ONCE`` images at a time: squared distances add up over the blocks.  Beside the terms, this
+    holds one number an image, K^2 for the pairs, the K centres in single precision, and a block of ``budget`` bytes.
 
     Args:
-        terms: (N, R, C + O, n), for each image the terms G1 and G2 of the layer's gate, joined.  R > 1 where a sample
-            has several kernels, as a clip has one for each frame: they count as one long kernel.
-        labels: N classes.
-        layer: the gated convolution.
-        class_name: of a label.
-        budget: bytes for the block of centres.
+        terms: The terms G1 and G2 of the layer's gate for each image, joined, (N, R, C + O, n).  R > 1 if a sample has
+            several kernels, as a clip has one for each frame: they count as one long kernel.
+        labels: Classes of the N images.
+        layer: The gated convolution.
+        class_name: The function that names the class of a label.
+        budget: Bytes for the block of centres.
 
     Raises:
-        ValueError: fewer than two classes, or a class with one image, which has no distance to its centre.
+        ValueError: If there are fewer than two classes, or a class has one image, which has no distance to its centre.
     """
     labels = np.asarray(labels)
     found, counts = np.unique(labels, return_counts=True)
@@ -145,7 +145,7 @@ def class_kernels(
 
     weight = layer_weight(layer)
     members = [np.flatnonzero(labels == label) for label in found]
-    squared = torch.zeros(len(labels), dtype=torch.float64)  # to the own centre
+    squared = torch.zeros(len(labels), dtype=torch.float64)  # distances to the own centre
     between = torch.zeros(len(found), len(found), dtype=torch.float64)
     centres = np.empty((len(found), terms.shape[1], *weight.shape), np.float32)
     for block in _blocks(layer, weight, 8 * len(found) * terms.shape[1], budget):
@@ -166,7 +166,7 @@ def class_kernels(
 
 
 def _blocks(layer: GatedConv, weight: Tensor, bytes_each: int, budget: int) -> list[slice]:
-    """Output channels such that one element a kernel costs ``bytes_each`` and a block at most ``budget``."""
+    """Split the output channels into blocks of at most ``budget`` bytes; a kernel element takes ``bytes_each``."""
     outputs = weight.shape[0]
     size = budget // (bytes_each * weight[0].numel()) if layer.groups == 1 else outputs
     size = min(max(1, size), outputs)
@@ -174,7 +174,7 @@ def _blocks(layer: GatedConv, weight: Tensor, bytes_each: int, budget: int) -> l
 
 
 def _kernels(terms: np.ndarray, layer: GatedConv, weight: Tensor, block: slice) -> Tensor:
-    """The modulated kernels of some images, output channels of ``block``: (B, R, o, C / groups, *K)."""
+    """Rebuild the modulated kernels of some images for the output channels of ``block``: (B, R, o, C / groups, *K)."""
     joined = torch.from_numpy(terms).to(weight.device).flatten(0, 1).unflatten(2, weight.shape[2:])  # (B R, C + O, *K)
     gate_in, gate_out = joined[:, : layer.in_channels], joined[:, layer.in_channels :][:, block]
     gates = layer.gate_gain * gate_values(gate_in, gate_out, block.stop - block.start, layer.groups, layer.gate_combine)
@@ -182,7 +182,7 @@ def _kernels(terms: np.ndarray, layer: GatedConv, weight: Tensor, block: slice) 
 
 
 def _pairwise_squares(points: Tensor) -> Tensor:
-    """Squared distances of (K, E) points, in double precision and about their mean: (K, K)."""
+    """Compute squared distances of (K, E) points, in double precision and about their mean: (K, K)."""
     points = points - points.mean(0)
     products = points @ points.T
     squares = products.diagonal()

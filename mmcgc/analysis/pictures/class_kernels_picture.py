@@ -1,4 +1,4 @@
-"""Figure 5 of the paper as a picture, and the mean modulated kernels of the classes as another."""
+"""Draw Figure 5 of the paper, and the mean modulated kernels of the classes as another picture."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from matplotlib.figure import Figure
 from .class_kernels import ClassKernels
 from .figures import COLOURS, DIVERGING, save, tiles
 
-NAMED, NUMBERED, SHOWN = 40, 12, 12  # most classes whose names, numbers and kernels fit
+NAMED, NUMBERED, SHOWN = 40, 12, 12  # names, numbers and kernels of so many classes fit
 
 
 def draw_distances(results: dict[str, ClassKernels], layer: str, path: str | Path) -> Path:
-    """Difference matrices side by side, and below each, intra-class and inter-class distances class by class.
+    """Draw difference matrices side by side, and below each, intra-class and inter-class distances class by class.
 
     Args:
-        results: by title, as the trained network and its control.
-        layer: name of the layer.
-        path: the picture to write.
+        results: Results by title, as of the trained network and its control.
+        layer: Name of the layer.
+        path: The picture to write.
     """
     figure = Figure(figsize=(5.4 * len(results), 7.8), layout='constrained')
     figure.suptitle(f'Do the modulated kernels of {layer} gather by class?')
@@ -72,9 +72,9 @@ def _name_ticks(axes: Axes, result: ClassKernels, which: str) -> None:
 
 
 def draw_centres(result: ClassKernels, layer: str, path: str | Path) -> Path:
-    """The mean modulated kernels of the first classes, each minus the mean over the classes.
+    """Draw the mean modulated kernels of the first classes, each minus the mean over the classes.
 
-    Shown are 8 x 8 output and input channels, evenly spaced, and of several kernels of a sample the middle one.
+    The picture shows 8 x 8 output and input channels, evenly spaced, and the middle one of several kernels of a sample.
     """
     kernels = result.centres[:, result.centres.shape[1] // 2]  # (K, O, C / groups, *K)
     kernels = (kernels - kernels.mean(0))[:SHOWN]

@@ -1,4 +1,4 @@
-"""What the pictures share: colours that everyone can tell apart, kernels as tiles, and how a picture is written.
+"""The parts that all pictures share: colours that everyone can tell apart, kernels as tiles, the writing of a file.
 
 Figures are made without pyplot, so that no display is needed.
 """
@@ -21,10 +21,10 @@ __all__ = ['COLOURS', 'DIVERGING', 'SEQUENTIAL', 'check_picture', 'save', 'tiles
 
 
 def check_picture(path: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
-    """The path of a picture to write.
+    """Check the path of a picture to write, and return it.
 
     Raises:
-        ValueError: its suffix is none of ``SUFFIXES``, or see :func:`.check_outputs`.
+        ValueError: If its suffix is none of ``SUFFIXES``; see also :func:`.check_outputs`.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -34,7 +34,7 @@ def check_picture(path: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 100) -> Path:
-    """Write a figure; photographs take far less room as .jpg or .webp."""
+    """Write a figure to a file, which is far smaller as .jpg or .webp if it shows photographs."""
     path = check_picture(path)
     settings = dict(optimize=True) if path.suffix == '.png' else None
     with whole_file(path) as part:
@@ -46,11 +46,11 @@ def tiles(kernels: np.ndarray, most: int = 8) -> np.ndarray:
     """Lay out kernels as a table, output channels downwards and input channels to the right, with gaps of one pixel.
 
     Args:
-        kernels: (O, C, *K) with one to three axes K; time (3D) goes downwards within a tile.
-        most: output and input channels to show, evenly spaced.
+        kernels: Kernels (O, C, *K) with one to three axes K; time (3D) goes downwards within a tile.
+        most: Output and input channels to show, evenly spaced.
 
     Returns:
-        (rows, columns), NaN in the gaps.
+        The table (rows, columns), with NaN in the gaps.
     """
     kernels = kernels[:: -(-kernels.shape[0] // most), :: -(-kernels.shape[1] // most)]
     kernels = kernels.reshape(*kernels.shape[:2], -1, kernels.shape[-1])  # (O, C, k1, k2)

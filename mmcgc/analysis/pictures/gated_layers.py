@@ -1,4 +1,4 @@
-"""The gated convolutions of a network, and their gates on what it is shown."""
+"""Find the gated convolutions of a network, and their gates on what it is shown."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mmcgc.ops import gate_values
 
 
 def pick_layers(model: nn.Module, names: Sequence[str] = ()) -> dict[str, GatedConv]:
-    """The gated convolutions of these names; the last one if there are none.
+    """Return the gated convolutions of these names, or the last one if no name is given.
 
     Raises:
-        ValueError: the network has no gate, or no gated layer of that name; the message lists those that there are.
+        ValueError: If the network has no gate, or no gated layer of that name; the message lists those that there are.
     """
     layers = gated_layers(model, GatedConv)
     if not layers:
@@ -29,10 +29,10 @@ def pick_layers(model: nn.Module, names: Sequence[str] = ()) -> dict[str, GatedC
 
 @contextmanager
 def recorded_terms(layers: dict[str, GatedConv]) -> Iterator[dict[str, tuple[Tensor | None, Tensor | None]]]:
-    """While it lasts, the terms of Eq. 1 of every forward pass: by layer, G1 (B, C, *K) and G2 (B, O, *K), or None.
+    """Record the terms of Eq. 1 in every forward pass within: by layer, G1 (B, C, *K) and G2 (B, O, *K), or None.
 
-    A layer that runs several times in a pass, as for clips in parts, has its batches joined.  What is there stays
-    until it is taken out.
+    If a layer runs several times, as for clips in parts, its batches are joined.  Terms stay until the caller takes
+    them out.
     """
     terms = {}
 
@@ -51,10 +51,10 @@ def recorded_terms(layers: dict[str, GatedConv]) -> Iterator[dict[str, tuple[Ten
 
 
 def layer_gates(layer: GatedConv, gate_in: Tensor | None, gate_out: Tensor | None) -> Tensor:
-    """The gates from their terms, from 0 to the layer's gain: (B, O, C / groups, *K)."""
+    """Compute the gates from their terms, from 0 to the layer's gain: (B, O, C / groups, *K)."""
     return layer.gate_gain * gate_values(gate_in, gate_out, layer.out_channels, layer.groups, layer.gate_combine)
 
 
 def layer_weight(layer: GatedConv) -> Tensor:
-    """The kernel that the gates multiply, (O, C / groups, *K): without the axis of time where each frame has a gate."""
+    """Return the kernel that the gates multiply, (O, C / groups, *K), without time if each frame has its own gate."""
     return layer.weight.detach().reshape(*layer.weight.shape[:2], *layer.gated_kernel)

@@ -1,4 +1,4 @@
-"""Where a network looks, before and after its last gated convolution, by Grad-CAM++ (paper, A.3, Figure 4)."""
+"""Find where a network looks, before and after its last gated convolution, by Grad-CAM++ (paper, A.3, Figure 4)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Look:
     """What one network makes of one sample.
 
     Attributes:
-        maps: by place ('before', 'context' where a ContextGate pools it, 'after'), (M, h, w) from 0 to 1, the share of
-            the highest value of all M; M is 1 for a picture, for a clip the number of frames that the place has.
-        label: the class that the network predicts.
-        score: its probability.
-        target: the class whose evidence the maps show.
+        maps: Maps (M, h, w) by place ('before', 'context' if a ContextGate pools it, 'after'), from 0 to 1, as a share
+            of the highest value of all M; M is 1 for a picture, for a clip the number of frames that the place has.
+        label: The class that the network predicts.
+        score: Its probability.
+        target: The class whose evidence the maps show.
     """
 
     maps: dict[str, np.ndarray]
@@ -37,10 +37,10 @@ class Look:
 
 
 def pick_convolution(model: nn.Module, name: str | None = None) -> tuple[str, nn.Module]:
-    """The convolution of that name; without one the last gated, or where there is none the last larger than 1x1.
+    """Return the convolution of that name; without a name, the last gated one, or else the last larger than 1x1.
 
     Raises:
-        ValueError: no such convolution; the message lists those that there are.
+        ValueError: If there is no such convolution; the message lists those that there are.
     """
     known = {
         n: m
@@ -59,10 +59,10 @@ def look(trained: Trained, sample: Sample, layer: nn.Module, target: int | None 
     """Run a sample through a network and trace the score of a class back to the layer.
 
     Args:
-        trained: the network.
-        sample: what it sees.
-        layer: a convolution of it, see :func:`pick_convolution`.
-        target: the class; None: the one that the network predicts.
+        trained: The network.
+        sample: What the network sees.
+        layer: A convolution of the network, see :func:`pick_convolution`.
+        target: The class; None stands for the one that the network predicts.
 
     Returns:
         The maps of three places: ``before``, the layer's input; ``context``, what its gate pools from that (the
@@ -70,7 +70,7 @@ def look(trained: Trained, sample: Sample, layer: nn.Module, target: int | None 
         it directly.
 
     Raises:
-        ImportError: grad-cam is not installed.
+        ImportError: If grad-cam is not installed.
     """
     cam = _grad_cam_plus_plus(trained.model)
     inputs = {**sample.inputs, 'inputs': sample.inputs['inputs'].requires_grad_()}
@@ -83,7 +83,7 @@ def look(trained: Trained, sample: Sample, layer: nn.Module, target: int | None 
     for place in ('before', 'context', 'after'):
         if place in taps:
             size = layer.gate.pool_size if place == 'context' else taps[place].shape[2:]
-            values = _as_images(taps[place].detach(), size).clamp(min=0)  # as after a ReLU, which Grad-CAM++ supposes
+            values = _as_images(taps[place].detach(), size).clamp(min=0)  # as after a ReLU, which Grad-CAM++ assumes
             maps[place] = _map(cam, values, _as_images(gradients[place], size))
     return Look(maps, label, logits.softmax(0)[label].item(), goal)
 
@@ -100,14 +100,14 @@ def _grad_cam_plus_plus(model: nn.Module):
 
 
 def _map(cam, values: Tensor, gradients: Tensor) -> np.ndarray:
-    """Grad-CAM++ of (M, C, h, w) activations and their gradients, the negative part cut off: (M, h, w)."""
+    """Compute Grad-CAM++ of (M, C, h, w) activations and their gradients, and cut the negative part off: (M, h, w)."""
     values, gradients = values.double().cpu().numpy(), gradients.double().cpu().numpy()
     image = np.maximum(cam.get_cam_image(None, None, None, values, gradients), 0)  # (M, h, w)
     return image / max(image.max(), np.finfo(float).tiny)
 
 
 def _as_images(tensor: Tensor, size: tuple[int, ...]) -> Tensor:
-    """(B, C, *size), or (B, C, prod(size)), as (M, C, h, w): time becomes part of the batch."""
+    """Reshape (B, C, *size), or (B, C, prod(size)), to (M, C, h, w); time becomes part of the batch."""
     tensor = tensor.reshape(*tensor.shape[:2], *size)
     if tensor.dim() == 3:
         return tensor.unsqueeze(2)
@@ -116,9 +116,9 @@ def _as_images(tensor: Tensor, size: tuple[int, ...]) -> Tensor:
 
 @contextmanager
 def _tapped(model: nn.Module, layer: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Keeps, of a forward pass, the layer's input, the context that its gate pools, and what it puts out.
+    """Keep the layer's input, the context that its gate pools, and its output in a forward pass.
 
-    What follows a tap works on a copy, so that an addition in place, as around a shortcut, leaves the tap alone.
+    Modules after a tap work on a copy, so that an addition in place, as around a shortcut, leaves the tap alone.
     """
     taps, handed = {}, []
 

@@ -1,4 +1,4 @@
-"""Training curves of several networks, each over one or more seeds, from their logs (paper, Figure 3)."""
+"""Draw training curves of several networks, each over one or more seeds, from their logs (paper, Figure 3)."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ Point = tuple[int, int, float, float]  # step, runs, mean, standard deviation
 def compare_curves(networks: Sequence[Sequence[str]], out: str, metric: str | None = None) -> str:
     """Draw the training loss over iterations and a validation metric over epochs, and write both beside, as CSV.
 
-    Of several runs of a network the line is their mean, and the band one standard deviation (of the sample) to either
+    If a network has several runs, the line is their mean, and the band one standard deviation (of the sample) to either
     side; a step that some of them lack is left out.
 
     Args:
-        networks: for each its name and the work directories of its runs.
-        out: the picture; the numbers go to the same name with .csv.
-        metric: a scalar of the validation; by default the first that they log.
+        networks: For each network its name and the work directories of its runs.
+        out: The picture to write; the numbers go to the same name with .csv.
+        metric: A scalar of the validation; by default the first that they log.
 
     Returns:
         One line that says what the picture shows.
 
     Raises:
-        FileNotFoundError: a directory has no log.
-        ValueError: a network without runs, runs without that metric, or epochs on one side and iterations on the other.
+        FileNotFoundError: If a directory has no log.
+        ValueError: If a network has no runs, a run lacks that metric, or some runs count epochs and others iterations.
     """
     out = check_picture(out)
     check_outputs([out.with_suffix('.csv')], [Path(run, CURVES) for _, *runs in networks for run in runs])
@@ -70,7 +70,7 @@ def compare_curves(networks: Sequence[Sequence[str]], out: str, metric: str | No
 
 
 def _band(runs: list[dict[int, float]]) -> list[Point]:
-    """Mean and standard deviation over the runs at the steps that all of them have."""
+    """Compute mean and standard deviation over the runs at the steps that all of them have."""
     steps = sorted(set.intersection(*map(set, runs)))
     values = np.array([[run[step] for run in runs] for step in steps]).reshape(len(steps), len(runs))
     spread = values.std(1, ddof=1) if len(runs) > 1 else np.zeros(len(steps))

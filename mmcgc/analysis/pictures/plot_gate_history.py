@@ -1,4 +1,4 @@
-"""What the gates did while a network trained, from the scalars that GateStatisticsHook logged."""
+"""Draw what the gates did while a network trained, from the scalars that GateStatisticsHook logged."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def draw_gate_history(run: str, out: str) -> str:
     """Draw the gate statistics of a run over its iterations, a line for each layer, dark for the first.
 
     Args:
-        run: its work directory.
-        out: the picture to write.
+        run: Work directory of the run.
+        out: The picture to write.
 
     Returns:
         One line that says what the picture shows.
 
     Raises:
-        FileNotFoundError: the directory has no log.
-        ValueError: the log has no gate statistics.
+        FileNotFoundError: If the directory has no log.
+        ValueError: If the log has no gate statistics.
     """
     out = check_picture(out, Path(run).glob(LOGS))
     figures = defaultdict(dict)

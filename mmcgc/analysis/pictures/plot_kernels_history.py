@@ -1,4 +1,4 @@
-"""Whether the modulated kernels gather by class, epoch after epoch of a training (paper, A.4, Figure 5)."""
+"""Draw whether the modulated kernels gather by class, epoch after epoch of a training (paper, A.4, Figure 5)."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def draw_kernels_history(
 ) -> str:
     """Measure the layers in the checkpoints ``epoch_*.pth`` of runs, and draw share and ratio over the epochs.
 
-    Of several runs the line is the mean.  Each checkpoint and layer takes a pass over the validation set, so what is
-    measured goes to the same name with .csv at once, and is not measured again.
+    If there are several runs, the line is their mean.  Each checkpoint and layer takes a pass over the validation set,
+    so results go to the same name with .csv at once, and are not measured again.
 
     Args:
         config: Path of the runs' config.
         runs: Their work directories, which keep their checkpoints (``max_keep_ckpts=-1``).
-        out: The picture.
+        out: The picture to write.
         layers: Names of gated layers; by default the last one, as in the paper.
-        every: Look at each so many epochs, counted from the last.
-        device, cfg_options: Of :func:`load_trained`.
+        every: Epochs from one look to the next, counted from the last epoch.
+        device, cfg_options: As for :func:`load_trained`.
 
     Returns:
         One line that says where the layers end.
 
     Raises:
-        FileNotFoundError, ValueError: Something given is missing or wrong; see the functions called.
+        FileNotFoundError, ValueError: If something given is missing or wrong; see the functions called.
     """
     if every < 1:
         raise ValueError(f'every must be at least 1 epoch, got {every}')
@@ -96,7 +96,7 @@ def _row(run: str, layer: str, epoch: int, kernels) -> dict:
 
 
 def _read(path: Path) -> dict[tuple[str, str, int], dict]:
-    """The rows that are there already, by run, layer and epoch."""
+    """Read the rows that are there already, by run, layer and epoch."""
     if not path.is_file():
         return {}
     with path.open(newline='', encoding='utf-8') as file:

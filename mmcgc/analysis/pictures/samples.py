@@ -1,4 +1,4 @@
-"""Pictures and clips to show to a network: from files and folders, or from its validation set."""
+"""Read pictures and clips to show to a network, from files and folders or from its validation set."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Sample:
     """One picture or clip.
 
     Attributes:
-        name: of the file, or its number in the data set.
-        inputs: the keyword arguments of the model.
-        frames: what the network sees, cropped and resized: uint8 RGB (T, H, W, 3), T = 1 for a picture.
-        label: the true class, where it is known.
+        name: Name of the file, or the sample's number in the data set.
+        inputs: The keyword arguments of the model.
+        frames: What the network sees, cropped and resized: uint8 RGB (T, H, W, 3), T = 1 for a picture.
+        label: The true class, if it is known.
     """
 
     name: str
@@ -40,10 +40,10 @@ class Sample:
 
 
 def find_files(paths: Sequence[str], video: bool) -> list[Path]:
-    """The files among ``paths`` and the pictures (or videos) in the folders among them, in order.
+    """List the files among ``paths`` and the pictures (or videos) in the folders among them, in order.
 
     Raises:
-        FileNotFoundError: a path is missing, or a folder holds no such file.
+        FileNotFoundError: If a path is missing, or a folder holds no such file.
     """
     files, suffixes = [], VIDEOS if video else IMAGES
     for path in map(Path, paths):
@@ -57,13 +57,13 @@ def find_files(paths: Sequence[str], video: bool) -> list[Path]:
 
 
 def read_samples(trained: Trained, paths: Sequence[str]) -> list[Sample]:
-    """Pictures or videos from files and folders, through the pipeline of the validation set.
+    """Read pictures or videos from files and folders, through the pipeline of the validation set.
 
-    Pictures for a data set that lies in memory (CIFAR-10, digits) are cut to the size that the network trained on.
+    If the data set lies in memory (CIFAR-10, digits), pictures are cut to the size that the network trained on.
 
     Raises:
-        FileNotFoundError: see :func:`find_files`.
-        ValueError: a file cannot be read; the message names it.
+        FileNotFoundError: See :func:`find_files`.
+        ValueError: If a file cannot be read; the message names it.
     """
     with DefaultScope.overwrite_default_scope(trained.cfg.default_scope):
         pipeline = Compose(_file_pipeline(trained))
@@ -101,16 +101,16 @@ def _open_image(file: Path, trained: Trained) -> dict:
 
 
 def _from_video(pipeline: Compose, file: Path) -> dict:
-    from ...datasets.loading import load  # needs mmaction2, and images go without it
+    from ...datasets.loading import load  # not at the top, because pictures go without mmaction2
 
     return load(pipeline.transforms, dict(filename=str(file), label=-1, start_index=0, modality='RGB'))
 
 
 def dataset_samples(trained: Trained, number: int) -> list[Sample]:
-    """The first sample of every class of the validation set, then the second of every class, ..., ``number`` in all.
+    """Take the first sample of every class of the validation set, then the second of each, ..., ``number`` in all.
 
     Raises:
-        ValueError: ``number`` is not positive.
+        ValueError: If ``number`` is not positive.
     """
     if number < 1:
         raise ValueError(f'the number of samples must be positive, got {number}')
@@ -121,7 +121,7 @@ def dataset_samples(trained: Trained, number: int) -> list[Sample]:
 
 
 def class_by_class(labels: Sequence[int]) -> list[int]:
-    """Positions in an order that takes one of every class in turn."""
+    """Order positions so that they take one of every class in turn."""
     seen = {label: count() for label in labels}
     turns = [(next(seen[label]), label, i) for i, label in enumerate(labels)]
     return [i for *_, i in sorted(turns)]
@@ -134,12 +134,12 @@ def _label(info: dict) -> int:
 def _sample(trained: Trained, name: str, packed: dict, label: int | None = None) -> Sample:
     shown = packed['inputs']  # (3, H, W), (T, 3, H, W) or (V, 3, T, H, W)
     if shown.dim() == 5:
-        shown = shown[0].transpose(0, 1)  # of several views the first: (T, 3, H, W)
+        shown = shown[0].transpose(0, 1)  # the first of several views: (T, 3, H, W)
     shown = shown.reshape(-1, *shown.shape[-3:]).permute(0, 2, 3, 1)  # (T, H, W, 3)
     frames = shown.clamp(0, 255).byte().numpy()
     return Sample(name, trained.collate(packed), frames[..., ::-1] if _swaps(trained) else frames, label)
 
 
 def _swaps(trained: Trained) -> bool:
-    """Whether the network's preprocessor turns BGR into RGB."""
+    """Tell whether the network's preprocessor turns BGR into RGB."""
     return bool(getattr(trained.model.data_preprocessor, 'to_rgb', False))

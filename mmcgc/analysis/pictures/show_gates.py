@@ -1,4 +1,4 @@
-"""The gates themselves as small multiples: what changes in a kernel from one input to the next."""
+"""Draw the gates as small multiples, which show what changes in a kernel from one input to the next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .figures import DIVERGING, SEQUENTIAL, check_picture, save, tiles
 from .gated_layers import layer_gates, pick_layers, recorded_terms
 from .samples import dataset_samples, read_samples
 
-FRAMES = 4  # most frames of a clip that are shown
+FRAMES = 4  # at most so many frames of a clip are shown
 
 
 def show_gates(
@@ -33,18 +33,18 @@ def show_gates(
     """Draw the gates of some layers for some inputs, and how they differ from those for the first input.
 
     Args:
-        config, checkpoint, device, cfg_options: of :func:`load_trained`.
-        out: the picture to write.
-        paths: files and folders of pictures or videos.
-        samples: instead of ``paths``, so many of the validation set, from one class after the other.
-        layers: names of gated layers; by default the last one.
-        channels: output and input channels to show, evenly spaced.
+        config, checkpoint, device, cfg_options: As for :func:`load_trained`.
+        out: The picture to write.
+        paths: Files and folders of pictures or videos.
+        samples: Instead of ``paths``, a number of samples of the validation set, from one class after the other.
+        layers: Names of gated layers; by default the last one.
+        channels: Output and input channels to show, evenly spaced.
 
     Returns:
         One line that says what the picture shows.
 
     Raises:
-        FileNotFoundError, ValueError: something given is missing or wrong; see the functions called.
+        FileNotFoundError, ValueError: If something given is missing or wrong; see the functions called.
     """
     out = check_picture(out, [config, checkpoint, *paths])
     if bool(paths) == (samples is not None):
@@ -69,7 +69,7 @@ Row = tuple[str, np.ndarray, dict[str, np.ndarray]]  # title, picture, gates (O,
 
 @torch.no_grad()
 def _rows(trained: Trained, sample, layers: dict) -> list[Row]:
-    """One row for a picture; for a clip one for each of some frames, where a frame has a gate of its own."""
+    """Return one row for a picture; for a clip one for each of some frames, if each frame has its own gate."""
     with recorded_terms(layers) as terms:
         label = int(trained.logits(sample.inputs)[0].argmax())
     gates = {name: layer_gates(layer, *terms[name]).cpu().numpy() for name, layer in layers.items()}  # (R, O, C, *K)
@@ -86,13 +86,13 @@ def _rows(trained: Trained, sample, layers: dict) -> list[Row]:
 
 
 def _change(rows: list[Row], name: str) -> float:
-    """Mean absolute difference of the gates from those of the first row."""
+    """Return the mean absolute difference of the gates from those of the first row."""
     first, others = rows[0][2][name], [gates[name] for *_, gates in rows[1:]]
     return float(np.mean([np.abs(gate - first).mean() for gate in others])) if others else 0.0
 
 
 def _draw(rows: list[Row], layers: dict[str, GatedConv], channels: int) -> Figure:
-    """A row for each input: the picture, then for each layer its gates and their difference from the first row's."""
+    """Draw a row for each input: the picture, then for each layer its gates and how they differ from the first."""
     shown = {name: [tiles(gates[name], channels) for *_, gates in rows] for name in layers}
     differences = [picture - shown[name][0] for name in layers for picture in shown[name][1:]]
     limit = max(np.nanmax(np.abs(picture)) for picture in differences) if differences else 1.0

@@ -1,4 +1,4 @@
-"""Grad-CAM++ of several networks side by side, many pictures or clips on one contact sheet."""
+"""Draw Grad-CAM++ of several networks side by side, many pictures or clips on one contact sheet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .figures import SEQUENTIAL, check_picture, save
 from .grad_cam import Look, look, pick_convolution
 from .samples import Sample, dataset_samples, read_samples
 
-FRAMES = 8  # most frames of a clip that are shown
+FRAMES = 8  # at most so many frames of a clip are shown
 PLACES = {'before': 'before\nthe last {}', 'context': 'context\nthat it pools', 'after': 'after it'}
 OVERLAY = 0.55
 
@@ -34,19 +34,19 @@ def show_grad_cam(
     """Draw where networks look, before and after their last (gated) convolution.
 
     Args:
-        models: config and checkpoint of each, plain or gated, of pictures or of video.
-        out: the contact sheet to write.
-        paths: files and folders of pictures or videos.
-        samples: instead of ``paths``, so many of the validation set, from one class after the other.
-        layer: the convolution; by default see :func:`pick_convolution`.
-        target: name or number of the class whose evidence to show; by default the one that each network predicts.
-        device, cfg_options: of :func:`load_trained`.
+        models: Config and checkpoint of each network, plain or gated, of pictures or of video.
+        out: The contact sheet to write.
+        paths: Files and folders of pictures or videos.
+        samples: Instead of ``paths``, a number of samples of the validation set, from one class after the other.
+        layer: Name of the convolution; by default see :func:`pick_convolution`.
+        target: Name or number of the class whose evidence to show; by default the one that each network predicts.
+        device, cfg_options: As for :func:`load_trained`.
 
     Returns:
         One line that says what the picture shows.
 
     Raises:
-        FileNotFoundError, ImportError, ValueError: something given is missing or wrong; see the functions called.
+        FileNotFoundError, ImportError, ValueError: If something given is missing or wrong; see the functions called.
     """
     out = check_picture(out, [*chain(*models), *paths])
     if bool(paths) == (samples is not None):
@@ -71,7 +71,7 @@ Columns = list[tuple[Trained, str, list[Sample], list[Look]]]
 
 
 def _draw_pictures(columns: Columns) -> Figure:
-    """A row for each picture, and beside it the maps of each network."""
+    """Draw a row for each picture, and beside it the maps of each network."""
     width = 1 + sum(len(looks[0].maps) for *_, looks in columns)
     height = len(columns[0][2])
     figure = Figure(figsize=(1.55 * width + 0.9, 1.8 * height + 0.8), layout='constrained')
@@ -95,7 +95,7 @@ def _draw_pictures(columns: Columns) -> Figure:
 
 
 def _draw_clips(columns: Columns) -> Figure:
-    """A block for each clip: its frames as a strip, and below it a strip for each map of each network."""
+    """Draw a block for each clip: its frames as a strip, and below it a strip for each map of each network."""
     blocks = 1 + sum(len(looks[0].maps) for *_, looks in columns)
     clips, shown = len(columns[0][2]), min(FRAMES, len(columns[0][2][0].frames))
     figure = Figure(figsize=(1.1 * shown + 3.2, 1.15 * blocks * clips + 0.6), layout='constrained')

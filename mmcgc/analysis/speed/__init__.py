@@ -1,1 +1,1 @@
-"""Time and memory."""
+"""Measure time and memory."""

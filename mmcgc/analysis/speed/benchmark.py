@@ -1,6 +1,6 @@
-"""Time and memory of gated networks and layers, against the plain ones and against other ways to run them.
+"""Measure gated networks and layers in time and memory, against the plain ones and against other ways to run them.
 
-Machines are shared and noisy: the arms take turns in one process, and every ratio is taken within a turn.
+Machines are shared and noisy, so the arms take turns in one process, and every ratio is taken within a turn.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mmcgc.layers import gated_layers
 
+from ...apis.device import usable_device
 from ..network import build_network, input_shape
 from ..tables import markdown_table
 from .by_turns import first_tensor, measure
@@ -27,7 +28,7 @@ from .rivals import RIVALS, CondConv, rival_backends
 
 ARMS = ('plain', 'mmcgc', *RIVALS, 'condconv')
 PASSES = ('forward', 'step')
-TOLERANCE = 1e-4  # of the largest output, between the ways to run the same gated network in float32
+TOLERANCE = 1e-4  # share of the largest output by which ways to run the same gated network in float32 may differ
 _VOCABULARY = 100
 
 
@@ -51,31 +52,31 @@ def benchmark(
 
     'plain' is the same network without gates, 'mmcgc' the library's choice, 'context' computes the gates without
     applying them, 'batch_as_groups' and 'unfold' (the authors' formulation) hold every sample's kernel in memory.
-    'condconv' has timm's layer in their place, where timm is installed and all gated layers are ``CGConv2d``.
+    'condconv' has timm's layer in place of the gated ones, if timm is installed and all of these are ``CGConv2d``.
 
     Args:
-        config: path of a config with gates.
-        by_layer: measure the layers by themselves, those of equal shape once.
-        batch: samples; clips for video, sentences for translation.
-        size: of a sample, as for :func:`input_shape`; for translation the number of tokens.
-        arms: which of :data:`ARMS`, 'plain' among them.
+        config: Path of a config with gates.
+        by_layer: Measure the layers by themselves, those of equal shape once.
+        batch: Number of samples, which are clips for video and sentences for translation.
+        size: Size of a sample, as for :func:`input_shape`; for translation the number of tokens.
+        arms: Some of :data:`ARMS`, 'plain' among them.
         passes: 'forward' (inference, eval mode) and 'step' (forward and backward, train mode, no optimiser; as in
             training, the network's input needs no gradient, nor does that of a layer that reads it).
-        repeats: turns that are timed, after two passes that are not; a turn is one pass, on a GPU as many as take
+        repeats: Turns that are timed, after two passes that are not; a turn is one pass, on a GPU as many as take
             10 ms.
         device: 'cpu', 'cuda', ...
-        channels_last, bfloat16, compiled: memory format, autocast and torch.compile, for all arms.
-        graphed: capture every pass as a CUDA graph, and time its replays.
-        kept: freed memory stays with this process from now on (:func:`.keep_memory`), on a CPU.
+        channels_last, bfloat16, compiled: Memory format, autocast and torch.compile, for all arms.
+        graphed: Capture every pass as a CUDA graph, and time its replays.
+        kept: Let freed memory stay with this process from this call on (:func:`.keep_memory`), on a CPU.
 
     Returns:
         A row for each network or layer, pass and arm: median milliseconds, the ratio to 'plain' (20th, 50th and 80th
         percentile over the turns), peak memory in MiB above the start, and how it was measured.
 
     Raises:
-        ValueError: an unknown arm or pass, numbers that are not positive, a network without gates, CUDA graphs
-            without a GPU, or memory that cannot be kept.
-        RuntimeError: two ways to run the network disagree by more than :data:`TOLERANCE`.
+        ValueError: If an arm or pass is unknown, a number is not positive, the network has no gates, CUDA graphs are
+            asked for without a GPU, or memory cannot be kept.
+        RuntimeError: If two ways to run the network disagree by more than :data:`TOLERANCE`.
     """
     unknown = sorted({*arms} - {*ARMS} | {*passes} - {*PASSES})
     if unknown or 'plain' not in arms:
@@ -85,6 +86,7 @@ def benchmark(
         )
     if min(batch, repeats) < 1:
         raise ValueError(f'batch={batch} and repeats={repeats} must be positive')
+    usable_device(device)
     if graphed and torch.device(device).type != 'cuda':
         raise ValueError(f'CUDA graphs need --device cuda, got {device!r}')
     if kept:
@@ -116,7 +118,7 @@ def benchmark(
                 if channels_last:
                     variant.to(memory_format=torch.channels_last)
             _check_parity(variants, inputs)
-            if by_layer and bfloat16:  # as the layer before hands it on
+            if by_layer and bfloat16:  # because the layer before hands it on so
                 inputs = tuple(t.bfloat16() if t.is_floating_point() else t for t in inputs)
             if compiled:
                 variants = {arm: torch.compile(variant) for arm, variant in variants.items()}
@@ -140,7 +142,7 @@ def benchmark(
 
 
 def table(rows: list[dict]) -> str:
-    """The rows as a Markdown table, and a line on how they were measured."""
+    """Return the rows as a Markdown table, and a line on how they were measured."""
     header = ['layer', 'input', 'pass', 'arm', 'ms', 'ratio (p20, p80)', 'peak MiB']
     lines = [
         [
@@ -162,7 +164,7 @@ def table(rows: list[dict]) -> str:
 
 
 def _network(cfg: Config, batch: int, size: Sequence[int] | None) -> tuple[nn.Module, Tensor]:
-    """The network to run, and its input; of a translation model the encoder, which has the gates."""
+    """Build the network to run and its input; of a translation model take the encoder, which has the gates."""
     if cfg.model.type.endswith('TranslationModel'):
         cfg.model.update({f'{side}_vocabulary': _VOCABULARY for side in ('source', 'target')})
         tokens = torch.randint(4, _VOCABULARY, (batch, *(size or (32,))))
@@ -171,9 +173,9 @@ def _network(cfg: Config, batch: int, size: Sequence[int] | None) -> tuple[nn.Mo
 
 
 def _layers(network: nn.Module, sample: Tensor, batch: int) -> list[tuple[str, int, nn.Module, tuple[Tensor, ...]]]:
-    """(name of the first, how many, layer, inputs) of every gated layer, those alike once.
+    """List (name of the first, how many, layer, inputs) of the gated layers, those that are alike once.
 
-    An input requires a gradient where it does in the network.
+    An input requires a gradient if it does in the network.
     """
     names, found = {m: name for name, m in network.named_modules()}, {}
 
@@ -193,7 +195,7 @@ def _layers(network: nn.Module, sample: Tensor, batch: int) -> list[tuple[str, i
 
 
 def _variants(module: nn.Module, arms: Sequence[str], inputs: tuple[Tensor, ...]) -> dict[str, nn.Module]:
-    """A copy for each arm that can run."""
+    """Make a copy of the module for each arm that can run."""
     variants = {}
     for arm in arms:
         copied = copy.deepcopy(module)
@@ -215,7 +217,7 @@ def _variants(module: nn.Module, arms: Sequence[str], inputs: tuple[Tensor, ...]
 
 
 def _replaced(module: nn.Module, layers: list[nn.Module]) -> nn.Module:
-    """``module`` with CondConv for its gated ``layers``."""
+    """Replace the gated ``layers`` of ``module`` by CondConv."""
     if module in layers:
         return CondConv(module)
     for name in [name for name, m in module.named_modules() if m in layers]:
@@ -224,7 +226,7 @@ def _replaced(module: nn.Module, layers: list[nn.Module]) -> nn.Module:
 
 
 def _needs_three_axes(layer: nn.Module) -> bool:
-    """Whether neither its frames nor its kernel make it a convolution over two axes, which is what the rivals take."""
+    """Tell whether neither its frames nor its kernel make it a convolution over two axes, as the rivals need."""
     return isinstance(layer, nn.Conv3d) and layer.num_frames is None and layer.kernel_size[1:] != (1, 1)
 
 

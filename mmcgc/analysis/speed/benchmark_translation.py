@@ -1,4 +1,4 @@
-"""How quickly models translate, and in how much memory: several in one run, each in a process of its own."""
+"""Measure how quickly models translate, and in how much memory: several in one run, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
-from mmengine.device import get_device
 from mmengine.runner import load_checkpoint
 from mmengine.utils import get_git_hash
 from torch import Tensor
 
+from ...apis.device import usable_device
 from ...datasets.translation import TokenBatchSampler
 from ...models.translation import EOS, PAD
 from ...progress import tracked
@@ -59,13 +59,13 @@ def benchmark(
     """Measure each model on the first sentences of its config's test set.
 
     Args:
-        configs: Paths.
-        checkpoints: One for each config; without, the weights are random, and every translation as long as ``search``
-            allows.
-        sentences: Most of them.
+        configs: Paths of the configs.
+        checkpoints: One for each config; without them the weights are random, and every translation is as long as
+            ``search`` allows.
+        sentences: Most sentences to translate.
         max_tokens: Most source tokens of a batch, padding included.
         repeats: Passes over the sentences, after one batch to warm up.
-        device: By default an accelerator where there is one.
+        device: Where to compute; by default an accelerator if there is one.
         bfloat16: Autocast to bfloat16.
         search: Overrides of ``model.search``.
 
@@ -74,9 +74,10 @@ def benchmark(
         passes, tokens with their ``</s>``, and the peak memory in MiB, of the accelerator, or else of the process.
 
     Raises:
-        FileNotFoundError: A config or a checkpoint is missing.
-        ValueError: The numbers of configs and checkpoints differ, or a number is not positive.
-        RuntimeError: The search's scores are not those of a full forward.
+        FileNotFoundError: If a config or a checkpoint is missing.
+        ValueError: If the numbers of configs and checkpoints differ, a number is not positive, or the device is
+            not here.
+        RuntimeError: If the search's scores are not those of a full forward pass.
     """
     if checkpoints and len(checkpoints) != len(configs):
         raise ValueError(f'{len(configs)} configs need as many checkpoints, got {len(checkpoints)}')
@@ -85,6 +86,7 @@ def benchmark(
     missing = [path for path in (*configs, *(checkpoints or ())) if '://' not in path and not Path(path).is_file()]
     if missing:
         raise FileNotFoundError(f'no file {missing[0]!r} here ({Path.cwd()})')
+    device = usable_device(device)
     rows = []
     models = list(zip(configs, checkpoints or [None] * len(configs), strict=True))
     for config, checkpoint in tracked(models):
@@ -97,7 +99,7 @@ def benchmark(
                     sentences,
                     max_tokens,
                     repeats,
-                    device or get_device(),
+                    device,
                     bfloat16,
                     search or {},
                 ).result()
@@ -108,7 +110,7 @@ def benchmark(
 
 
 def table(rows: list[dict]) -> str:
-    """The rows as a Markdown table, and a line on how they were measured."""
+    """Return the rows as a Markdown table, and a line on how they were measured."""
     header = ['model', 'weights', 'parameters', 'sentences/s (p20, p80)', 'tokens/s', 'ratio', 'peak MiB']
     lines = [
         [
@@ -185,14 +187,14 @@ def _measure(
 
 
 def _batches(model: torch.nn.Module, data, max_tokens: int) -> Iterator[Tensor]:
-    """The source sentences on the model's device, those of like length together, the longest first."""
+    """Yield the source sentences on the model's device, those of like length together, the longest first."""
     for indices in reversed(list(TokenBatchSampler(DefaultSampler(data, shuffle=False), 1 << 30, max_tokens))):
         yield model.data_preprocessor(dict(inputs=[data[i]['inputs'] for i in indices]))['inputs']
 
 
 @torch.inference_mode()
 def _check_scores(model: torch.nn.Module, inputs: Tensor) -> None:
-    """RuntimeError unless the score of a translation, found step by step, is that of one full forward."""
+    """Raise RuntimeError unless the score of a translation, found step by step, is that of one full forward pass."""
     inputs = inputs[:2, : int((inputs[:2] != PAD).sum(1).max())]
     for source, sample in zip(inputs, model(inputs, mode='predict'), strict=True):
         target = torch.cat([sample.tokens, sample.tokens.new_tensor([EOS])])[None]  # (1, T)

@@ -1,4 +1,4 @@
-"""How many clips a second the data path gives: the same videos through decord, unchecked too, and as frames."""
+"""Measure how many clips a second the data path gives, from videos through decord, checked or not, and from frames."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def benchmark(
         videos: A folder of video files; they are also written out as frames, to a temporary folder.
         frames: Frames of a clip, spread over the video.
         clips: Clips of a pass; the videos come round as often as it takes.
-        workers: Numbers of decoding processes; 0 is the main process.
+        workers: Numbers of decoding processes; 0 stands for the main process.
         repeats: Passes that are timed, after one that is not.
         crop: Pixels of the centre crop; the shorter side is first made 256 / 224 of it.
 
@@ -78,7 +78,7 @@ def benchmark(
 
 
 def table(rows: list[dict]) -> str:
-    """The rows as a Markdown table, and a line on where they were measured."""
+    """Return the rows as a Markdown table, and a line on where they were measured."""
     lines = [
         [
             row['source'],
@@ -125,7 +125,7 @@ def _write_frames(video: Path, folder: Path) -> int:
 
 
 def _speeds(dataset, workers: int, repeats: int) -> list[float]:
-    """Clips a second of each pass but the first."""
+    """Measure the clips a second of each pass but the first."""
     loader = DataLoader(
         dataset, batch_size=8, num_workers=workers, persistent_workers=workers > 0, collate_fn=pseudo_collate
     )

@@ -1,4 +1,4 @@
-"""Timing variants of a network by turns in one process, so that what else the machine does meets all of them."""
+"""Time variants of a network by turns in one process, so that other work of the machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from ...progress import tracked
 from .peak_memory import now, peak_bytes
 
-_TURN = 0.01  # seconds that a turn on a GPU lasts, at least
+_TURN = 0.01  # seconds that a turn on a GPU lasts at least
 
 
 def first_tensor(output) -> Tensor:
-    """The output of a network, or the first of several."""
+    """Return the output of a network, or the first of several."""
     return output[0] if isinstance(output, (tuple, list)) else output
 
 
@@ -25,10 +25,10 @@ def measure(
     """Time variants of one network, which take turns.
 
     Args:
-        variants: By name; ``plain`` is what the ratios are to.
-        inputs: Of each of them.
+        variants: Variants by name; ``plain`` is the one that the ratios refer to.
+        inputs: Inputs of each of them.
         which: ``'forward'`` in eval mode, or ``'step'``: forward and backward in training mode.
-        repeats: Turns of each.
+        repeats: Turns of each variant.
         bfloat16: Whether autocast is on.
         graphed: Whether each pass is captured as a CUDA graph first.
 
@@ -62,7 +62,7 @@ def measure(
 
 
 def _run(module: nn.Module, inputs: tuple[Tensor, ...], which: str, bfloat16: bool):
-    """A function without arguments that runs one pass."""
+    """Return a function without arguments that runs one pass."""
     autocast = torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=bfloat16)
     leaves = [t.detach().clone().requires_grad_(t.requires_grad) for t in inputs]
 
@@ -84,7 +84,7 @@ def _run(module: nn.Module, inputs: tuple[Tensor, ...], which: str, bfloat16: bo
 
 
 def _calls(run: Callable[[], None], device: torch.device) -> int:
-    """How often a turn runs it: once on a CPU; on a GPU so often that waiting for it at the end does not count."""
+    """Return how often a turn runs a pass: once on a CPU, on a GPU so often that the wait at the end does not count."""
     run()
     start = now(device)
     run()
@@ -92,7 +92,7 @@ def _calls(run: Callable[[], None], device: torch.device) -> int:
 
 
 def _captured(run: Callable[[], None]) -> Callable[[], None]:
-    """The same pass as one CUDA graph."""
+    """Return a function that replays the same pass as one CUDA graph."""
     stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     with torch.cuda.stream(stream):
         for _ in range(3):

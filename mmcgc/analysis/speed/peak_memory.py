@@ -1,4 +1,4 @@
-"""How much memory a call needs beyond what is there, and the time, on an accelerator or the CPU."""
+"""Measure how much memory a call needs beyond what is in use, and the time, on an accelerator or the CPU."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 
 import torch
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # the constants M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 
 
 def now(device: torch.device) -> float:
-    """Seconds, once the device has done its work."""
+    """Return the time in seconds, once the device has done its work."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def peak_bytes(run: Callable[[], None], device: torch.device) -> int:
-    """Most bytes in use during ``run()`` beyond those before it.
+    """Return the most bytes in use during ``run()`` beyond those before it.
 
-    On CUDA of the tensors; on the CPU of the whole process (its resident set), after free memory went back to the
-    system.  Where the system cannot reset the highest resident set (not Linux), a peak below an earlier one reads 0.
+    On CUDA these are bytes of tensors; on the CPU those of the whole process (its resident set), after free memory went
+    back to the system.  Only Linux can reset the highest resident set; elsewhere a peak below an earlier one reads 0.
     """
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
@@ -48,13 +48,13 @@ def peak_bytes(run: Callable[[], None], device: torch.device) -> int:
 
 
 def keep_memory() -> None:
-    """Have freed memory stay with the process, for good, instead of going back to the system to be fetched anew.
+    """Keep freed memory with the process for good, so that it is not returned to the system and fetched anew.
 
-    By default glibc returns large blocks; how many depends on what else lies in its heap, and writing first to memory
+    By default glibc returns large blocks; how many depends on what else lies in its heap, and the first write to memory
     fresh from the system can take longer than computing what is written.
 
     Raises:
-        ValueError: the C library is not glibc.
+        ValueError: If the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is None or not all(mallopt(option, 2**31 - 1) for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD)):
@@ -62,6 +62,6 @@ def keep_memory() -> None:
 
 
 def _status(name: str) -> int:
-    """A size of this process in bytes."""
+    """Return a size of this process in bytes."""
     lines = Path('/proc/self/status').read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f'{name}:')) * 1024

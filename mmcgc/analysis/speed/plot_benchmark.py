@@ -1,4 +1,4 @@
-"""Pictures of what :mod:`.benchmark` measured: a point for each way to run a network, or how its cost grows."""
+"""Draw what :mod:`.benchmark` measured: a point for each way to run a network, or how its cost grows."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ GROWTH = dict(batch=lambda row: int(row['batch']), size=lambda row: int(row['inp
 
 
 def read_rows(path: str) -> list[dict]:
-    """The rows that the benchmark appended to a CSV file, numbers as such; of equal settings the last.
+    """Read the rows that the benchmark appended to a CSV file, ratios as numbers; of equal settings keep the last.
 
     Raises:
-        ValueError: a file that the benchmark did not write, or one without a row.
+        ValueError: If the benchmark did not write the file, or it has no row.
     """
     with open(path, newline='') as file:
         rows = list(csv.DictReader(file))
@@ -52,14 +52,14 @@ def draw_points(path: str, out: str, layers: bool = False) -> str:
 
     Args:
         path: CSV of the benchmark.
-        out: the picture.
-        layers: those measured one by one, instead of whole networks.
+        out: The picture to write.
+        layers: Draw layers that were measured one by one, instead of whole networks.
 
     Returns:
         One line that says what the picture shows.
 
     Raises:
-        ValueError: nothing of that kind in the file.
+        ValueError: If the file holds nothing of that kind.
     """
     out = check_picture(out, [path])
     rows = [row for row in read_rows(path) if (row['layer'] != 'network') == layers and row['arm'] != 'plain']
@@ -87,10 +87,10 @@ def draw_points(path: str, out: str, layers: bool = False) -> str:
 def draw_growth(path: str, out: str, against: str) -> str:
     """Draw the ratio to plain of a network's training step and inference against its batch or the size of its input.
 
-    All else is held: of the settings in the file, the one that was measured for most values of it is drawn.
+    All else is held fixed: of the settings in the file, the one that was measured for most values of it is drawn.
 
     Raises:
-        ValueError: fewer than two values of it in the file.
+        ValueError: If the file has fewer than two values of it.
     """
     out, value = check_picture(out, [path]), GROWTH[against]
     settings = defaultdict(list)

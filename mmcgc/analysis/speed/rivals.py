@@ -1,7 +1,7 @@
-"""What the benchmark sets beside a gated convolution: other ways to run it, and another layer.
+"""The rivals of a gated convolution in the benchmark: other ways to run it, and another layer.
 
-The ways are backends of :func:`mmcgc.ops.context_gated_conv`, for two axes (and what
-:func:`~mmcgc.ops.conv.views.to_2d` makes two of).
+The ways are backends of :func:`mmcgc.ops.context_gated_conv`.  They take two axes, and what
+:func:`~mmcgc.ops.conv.views.to_2d` reduces to two.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Rival:
 
 
 def _unfolded(x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine) -> Tensor:
-    """The authors' formulation: the input unfolded to (B, C K, L), then one matrix product a sample and group."""
+    """Unfold the input to (B, C K, L), then take one matrix product a sample and group, as the authors do."""
     kernels = (weight * gate_values(gate_in, gate_out, len(weight), groups, combine)).to(x.dtype)  # (B, O, C/g, *K)
     patches = F.unfold(x, weight.shape[2:], dilation, padding, stride)  # (B, C*K, L)
     size = [(s + 2 * p - d * (k - 1) - 1) // t + 1 for s, k, t, p, d in
@@ -46,20 +46,20 @@ def _unfolded(x, weight, gate_in, gate_out, stride, padding, dilation, groups, c
 
 
 def _batch_as_groups(x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine) -> Tensor:
-    """One grouped convolution over all samples, their gated kernels in memory at once."""
+    """Run one grouped convolution over all samples, with their gated kernels in memory at once."""
     kernels = (weight * gate_values(gate_in, gate_out, len(weight), groups, combine)).to(x.dtype)  # (B, O, C/g, *K)
     y = F.conv2d(x.flatten(0, 1)[None], kernels.flatten(0, 1), None, stride, padding, dilation, len(x) * groups)
     return y.unflatten(1, (len(x), -1)).squeeze(0)
 
 
 def _context_only(x, weight, gate_in, gate_out, stride, padding, dilation, groups, combine) -> Tensor:
-    """The plain convolution; the gate is computed, and differentiated, but not applied."""
+    """Run the plain convolution; the gate is computed, and differentiated, but not applied."""
     y = F.conv2d(x, weight, None, stride, padding, dilation, groups)
     return _Attached.apply(y, gate_in, gate_out)
 
 
 class _Attached(torch.autograd.Function):
-    """The first argument; gradients of zero go to the others, through all that they were computed with."""
+    """Pass the first argument on, and send gradients of zero to the others, through all that computed them."""
 
     @staticmethod
     def forward(ctx, y: Tensor, *terms: Tensor | None) -> Tensor:
@@ -86,10 +86,10 @@ def rival_backends() -> Iterator[None]:
 
 
 class CondConv(nn.Module):
-    """timm's conditionally parameterised convolution in the place of a gated one (Yang et al., 2019).
+    """Stand in for a gated convolution with timm's conditionally parameterised one (Yang et al., 2019).
 
-    A kernel for each sample too, but a mixture of four, weighted by the sigmoid of a linear layer over the channels'
-    means.  It computes something else: a comparison of cost, not of outputs.
+    It has a kernel for each sample too, but mixes it from four, weighted by the sigmoid of a linear layer over the
+    channels' means.  It computes something else, so only the cost compares, not the outputs.
     """
 
     def __init__(self, conv: nn.Conv2d, experts: int = 4):

@@ -1,4 +1,4 @@
-"""Parallel text: corpora, data set, batches."""
+"""Parallel text: its corpora, its data set and its batches."""
 
 from .batches import TokenBatchSampler
 from .number_words import NumberWords

@@ -1,4 +1,4 @@
-"""Batches of about the same number of tokens, from sentences of about the same length."""
+"""Make batches of about the same number of tokens, from sentences of about the same length."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ...registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class TokenBatchSampler(BatchSampler):
-    """Batches whose padded size, on the longer side, is at most ``max_tokens``.
+    """A sampler of batches whose padded size, on the longer side, is at most ``max_tokens``.
 
-    An epoch sorts the pairs by target and source length, pairs of the same lengths in random order, cuts them into
-    batches and shuffles those.  The order is a function of the sampler's seed and epoch alone.  The cuts are the same
-    in every epoch, so ``len`` is exact; of several ranks each takes every so-manieth batch, and the first batches come
-    again at the end where the number does not divide.
+    An epoch sorts the pairs by target and source length, keeps pairs of the same lengths in random order, cuts all into
+    batches and shuffles those.  The order depends on the sampler's seed and epoch alone.  The cuts are the same in
+    every epoch, so ``len`` is exact.  Several ranks take the batches in turn; the first batches come again at the end
+    if the ranks would not get equally many otherwise.
 
     Args:
-        sampler: MMEngine's DefaultSampler, which says data set, seed, epoch, rank and whether to shuffle.  The data
+        sampler: MMEngine's DefaultSampler, which gives data set, seed, epoch, rank and whether to shuffle.  The data
             set needs ``lengths()``, as :class:`ParallelText` has it.
-        batch_size: Most pairs of a batch.
-        max_tokens: Most tokens of a batch, padding included, on either side.
+        batch_size: The most pairs in a batch.
+        max_tokens: The most tokens in a batch, padding included, on either side.
 
     Attributes:
-        skip: Batches that the next epoch leaves out at its start; read once.
+        skip: How many batches the next epoch leaves out at its start; later epochs leave none out.
 
     Raises:
-        TypeError: The sampler or the data set is of another kind.
-        ValueError: A sentence is longer than ``max_tokens``.
+        TypeError: If the sampler or the data set is of another kind.
+        ValueError: If a limit is not positive, there are no pairs, or a sentence is longer than ``max_tokens``.
     """
 
     def __init__(self, sampler: DefaultSampler, batch_size: int, max_tokens: int) -> None:
@@ -58,7 +58,7 @@ class TokenBatchSampler(BatchSampler):
         self.cuts = self._cut(self.lengths[np.lexsort(self.lengths.T)])
 
     def _cut(self, lengths: np.ndarray) -> list[int]:
-        """Where a batch ends and the next begins, among the sorted pairs."""
+        """Return where a batch ends and the next begins, among the sorted pairs."""
         cuts, first, widest = [], 0, 0
         for i, length in enumerate(lengths.max(axis=1).tolist()):
             widest = max(widest, length)
@@ -68,14 +68,14 @@ class TokenBatchSampler(BatchSampler):
         return cuts
 
     def __len__(self) -> int:
-        """Batches of an epoch on this rank, the same on every rank."""
+        """Return the number of batches in an epoch on this rank, which is the same on every rank."""
         return -(-(len(self.cuts) + 1) // self.sampler.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng((self.sampler.seed, self.sampler.epoch))
         shuffle = self.sampler.shuffle
         order = random.permutation(len(self.lengths)) if shuffle else np.arange(len(self.lengths))
-        order = order[np.lexsort(self.lengths[order].T)]  # stable: the same lengths stay in random order
+        order = order[np.lexsort(self.lengths[order].T)]  # the sort is stable: equal lengths stay in random order
         batches = np.split(order, self.cuts)
         turn = random.permutation(len(batches)) if shuffle else np.arange(len(batches))
         turn = np.resize(turn, len(self) * self.sampler.world_size)[self.sampler.rank :: self.sampler.world_size]

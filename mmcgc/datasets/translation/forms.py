@@ -1,4 +1,4 @@
-"""The form that text is in: words as one writes them, tokens apart, or pieces of words."""
+"""Tell which form text is in: words as one writes them, tokens apart, or pieces of words."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ _PIECE = re.compile(r'\w@@(?=\s)|(?:^|\s)▁\w')
 
 
 def is_segmented(line: str) -> bool:
-    """Whether a line holds pieces of words, as subword-nmt (``@@``) or SentencePiece (``▁``) writes them."""
+    """Tell whether a line holds pieces of words, as subword-nmt (``@@``) or SentencePiece (``▁``) writes them."""
     return _PIECE.search(line) is not None
 
 
 def check_form(lines: Sequence[str], tokenised: bool, where: str) -> None:
     """Refuse text that is plainly of another form than was said.
 
-    A line with pieces of words is enough.  Whether text is tokenised is seen from the full stops at the ends of its
-    lines: most lines end in one that stands apart, or most in one that does not.
+    One line with pieces of words is enough for that.  Whether text is tokenised is seen from the full stops at the ends
+    of its lines: if most lines end in one that stands apart, it is; if most end in one that does not, it is not.
 
     Args:
-        lines: The lines of a file, white space made single spaces.
+        lines: The lines of a file, with single spaces for white space.
         tokenised: Whether the text is said to be tokenised.
         where: What the text is, for the error.
 
     Raises:
-        ValueError: The text is of another form; says how to go on.
+        ValueError: If the text is of another form; the message says how to go on.
     """
     segmented = next((line for line in lines if is_segmented(line)), None)
     if segmented is not None:

@@ -1,4 +1,4 @@
-"""Tokenising and detokenising as Moses does, through sacremoses."""
+"""Tokenise and detokenise as Moses does, through sacremoses."""
 
 import functools
 import unicodedata
@@ -7,9 +7,9 @@ from ...extras import import_extra
 
 
 def tokenise(line: str, language: str, lowercase: bool) -> str:
-    """Words and punctuation apart, separated by single spaces, special characters escaped.
+    """Separate words and punctuation by single spaces, and escape special characters.
 
-    Letters with accents are composed first (Unicode's NFC): Moses parts an accent from its letter.
+    Letters with accents are composed first (Unicode's NFC), because Moses parts an accent from its letter.
     """
     line = ' '.join(unicodedata.normalize('NFC', line).split())
     tokens = ' '.join(_tokenizer(language).tokenize(line, return_str=True).split())
@@ -17,7 +17,7 @@ def tokenise(line: str, language: str, lowercase: bool) -> str:
 
 
 def detokenise(line: str, language: str) -> str:
-    """Tokenised text as one would write it."""
+    """Return tokenised text as one would write it."""
     return _detokenizer(language).detokenize(line.split())
 
 

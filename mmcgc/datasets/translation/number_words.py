@@ -19,13 +19,13 @@ WORDS = (
 
 
 def numbers(split: str) -> list[int]:
-    """The numbers of a split, the same in every run.
+    """Return the numbers of a split, which are the same in every run.
 
-    500 to validate and 2,000 to test, from all of 0 to 99,999 alike.  To train on, 16,000 others, and four times those
-    below 1,000, which would be rare.
+    There are 500 to validate and 2,000 to test, drawn evenly from 0 to 99,999.  To train there are 16,000 others and
+    four copies of each number below 1,000 that is not among those 2,500, because small numbers would be rare.
 
     Raises:
-        ValueError: The split is unknown.
+        ValueError: If the split is unknown.
     """
     drawn = random.Random(0).sample(range(100_000), 18_500)
     small = sorted(set(range(1000)) - set(drawn[:2500]))
@@ -50,7 +50,7 @@ class NumberWords:
         self.source_vocabulary, self.target_vocabulary = Vocabulary(LETTERS), Vocabulary(WORDS)
 
     def read(self, split: str) -> list[Pair]:
-        """The pairs of a split; ValueError where it is unknown."""
+        """Return the pairs of a split, or raise ValueError if it is unknown."""
         num2words = import_extra('num2words').num2words
         pairs = []
         for number in numbers(split):
@@ -59,20 +59,20 @@ class NumberWords:
         return pairs
 
     def fingerprints(self) -> dict[str, str]:
-        """What the numbers of tokens depend on: digests of both vocabularies."""
+        """Return digests of both vocabularies, on which the numbers of the tokens depend."""
         return dict(
             source_vocabulary=self.source_vocabulary.fingerprint(),
             target_vocabulary=self.target_vocabulary.fingerprint(),
         )
 
     def encode(self, line: str) -> list[str]:
-        """The letters of a German number word, white space left out."""
+        """Return the letters of a German number word without white space."""
         return list(''.join(line.lower().split()))
 
     def join(self, tokens: list[str]) -> str:
-        """English words and punctuation apart."""
+        """Join English words and punctuation by spaces."""
         return ' '.join(tokens)
 
     def decode(self, tokens: list[str]) -> str:
-        """An English number word as one would write it."""
+        """Return an English number word as one would write it."""
         return self.join(tokens).replace(' - ', '-').replace(' ,', ',')

@@ -28,16 +28,16 @@ class ParallelText(BaseDataset):
     is known to belong to it.
 
     Args:
-        corpus: Config of the corpus: SubwordCorpus or NumberWords.
-        split: Its split.
-        max_length: Most tokens of a sentence, ``</s>`` included.
-        sort: By length, so that batches hold little padding; ``index`` keeps the line.
-        **kwargs: ``test_mode``, ``indices``, ... of MMEngine's BaseDataset.
+        corpus: Config of the corpus, a SubwordCorpus or NumberWords.
+        split: The split of the corpus.
+        max_length: The most tokens in a sentence, ``</s>`` included.
+        sort: Whether to sort by length, so that batches hold little padding; ``index`` keeps the line.
+        **kwargs: Arguments of MMEngine's BaseDataset: ``test_mode``, ``indices``, ...
     """
 
     def __init__(self, corpus: dict, split: str, max_length: int = 1024, sort: bool = False, **kwargs) -> None:
         self.corpus, self.split, self.max_length, self.sort = TASK_UTILS.build(corpus), split, max_length, sort
-        # Plain data: MMEngine writes it into checkpoints.
+        # It is plain data, because MMEngine writes it into checkpoints.
         metainfo = dict(corpus=dict(corpus), fingerprints=self.corpus.fingerprints())
         super().__init__(metainfo=metainfo, **kwargs)
 
@@ -70,7 +70,7 @@ class ParallelText(BaseDataset):
 
     @force_full_init
     def lengths(self) -> np.ndarray:
-        """Tokens of source and target, ``</s>`` included: (N, 2)."""
+        """Return the numbers of tokens of source and target, ``</s>`` included: (N, 2)."""
         infos = (self.get_data_info(i) for i in range(len(self)))
         return np.array([(len(info['inputs']), len(info['targets'])) for info in infos]).reshape(-1, 2)
 

@@ -1,4 +1,4 @@
-"""From downloaded parallel text to a folder of subwords: tokens, merges, vocabularies, splits."""
+"""Turn downloaded parallel text into a folder of subwords: tokens, merges, vocabularies and splits."""
 
 from __future__ import annotations
 
@@ -41,31 +41,31 @@ def prepare_corpus(
 ) -> Path:
     """Write the folder that :class:`SubwordCorpus` reads; existing files are replaced once everything has been checked.
 
-    The raw archive of IWSLT'14 (with ``train.tags.de-en.de``) is cleaned and split as is usual: tags left out, every
-    23rd of the clean training pairs for validation, dev2010, dev2012 and tst2010 to tst2012 for testing.  Any other
-    source holds ``<split>.<language>``, which may be gzipped, in one folder: the top one, or the only one below that
-    has the training text (``<split>`` may lead to another).  All text is tokenised as Moses does and lower-cased;
-    training pairs with more than ``max_words`` tokens on a side, with none, or with a ratio above ``max_ratio`` are
-    left out.
+    The raw archive of IWSLT'14 (with ``train.tags.de-en.de``) is cleaned and split as is usual: tags go, every 23rd of
+    the clean training pairs is for validation, and dev2010, dev2012 and tst2010 to tst2012 are for testing.  Any other
+    source holds ``<split>.<language>``, which may be gzipped, in one folder: the top one, or the only one below with
+    the training text (``<split>`` may lead to another).  The text is lower-cased and, unless it is ``tokenised``,
+    tokenised as Moses does; then training pairs with more than ``max_words`` tokens on a side, with none, or with a
+    ratio above ``max_ratio`` are left out.
 
     Args:
         source: Folder or tar archive.
         out: The folder to write.
-        languages: Source and target.
+        languages: Source and target language.
         splits: Names of the files of the three splits (not for the raw archive).
-        tokenised: The text is tokenised and clean; references are then made by detokenising.
-        merges: Byte-pair merges to learn on both languages together.
-        codes: A file of merges to use instead; by default ``code`` of the source where it is tokenised and has one.
+        tokenised: Whether the text is tokenised and clean; references are then made by detokenising.
+        merges: How many byte-pair merges to learn, on both languages together.
+        codes: A file of merges to use instead; by default ``code`` of the source if it is tokenised and has one.
         max_words, max_ratio: Limits of the cleaning.
 
     Returns:
         The folder.
 
     Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file is truncated, is no text, or has another number of lines than its other language; it is not
-            certain which file is meant; the text is in pieces of words, or is not tokenised as was said; or what is to
-            be written lies in ``source``, is ``codes``, or takes the place of files that are no corpus.
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is truncated, is no text, or has another number of lines than its other language; if it is
+            not certain which file is meant; if the text is in pieces of words, or not tokenised as was said; or if what
+            is to be written lies in ``source``, is ``codes``, or takes the place of files that are no corpus.
     """
     root = Path(out)
     check_outputs([root / SETTINGS, root / CODES], [source, *([codes] if codes else [])])
@@ -143,7 +143,7 @@ def prepare_corpus(
 
 
 def learn_merges(pairs: list[tuple[str, str]], merges: int) -> str:
-    """The file of ``merges`` byte-pair merges for both sides together."""
+    """Learn ``merges`` byte-pair merges for both sides together, and return them as the text of a file."""
     text = io.StringIO(_join([pair[side] for side in (0, 1) for pair in pairs]))
     codes = _Merges(merges)
     with contextlib.redirect_stderr(io.StringIO()):  # it draws a bar of its own
@@ -152,12 +152,12 @@ def learn_merges(pairs: list[tuple[str, str]], merges: int) -> str:
 
 
 class _Merges(io.StringIO):
-    """The file that merges are written to, one a call after that of the first line; each moves the bar on."""
+    """A file to which the first line and then one merge a call are written; each merge moves the bar on."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
         self.bar = tracked(range(count))
-        next(self.bar)  # here, where standard error is still that of the user
+        next(self.bar)  # it starts here, where standard error is still that of the user
 
     def write(self, text: str) -> int:
         if self.tell():
@@ -165,7 +165,7 @@ class _Merges(io.StringIO):
         return super().write(text)
 
     def whole(self) -> str:
-        """All that was written; the bar ends, even where there were fewer merges to learn."""
+        """Return all that was written; the bar ends, even if there were fewer merges to learn."""
         for _ in self.bar:
             pass
         return self.getvalue()
@@ -176,7 +176,7 @@ def _join(lines: list[str]) -> str:
 
 
 def _read_iwslt(files: TextFiles, languages: tuple[str, str]) -> Splits:
-    """Training and test pairs of the raw archive; the validation pairs come from the clean training pairs."""
+    """Read training and test pairs of the raw archive; the validation pairs come from the clean training pairs."""
     pair = '-'.join(languages)
     columns = []
     for language in languages:

@@ -1,4 +1,4 @@
-"""Text files from a folder or an archive, compressed or not, each from one place that is certain."""
+"""Read text files from a folder or an archive, compressed or not, each from one place that is certain."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
 class TextFiles:
-    """The files of one folder, which is a folder on the disk or lies in a tar archive; each may be gzipped.
+    """The files of one folder, which lies on the disk or in a tar archive; each may be gzipped.
 
     It is the top folder of the source if one of ``marks`` lies there, else the only folder below that holds one.  Other
     folders are not looked into.
 
     Args:
         source: The folder or archive.
-        marks: Names of files that tell the folder.
+        marks: Names of files by which the folder is found.
 
     Attributes:
         mark: The one of ``marks`` that was found.
 
     Raises:
-        FileNotFoundError: There is no such thing, or it has none of ``marks``.
-        ValueError: Several folders hold one of ``marks``, or the archive is truncated or is none.
+        FileNotFoundError: If there is no such source, or it has none of ``marks``.
+        ValueError: If several folders hold one of ``marks``, or the archive is truncated or is none.
     """
 
     def __init__(self, source: str | Path, *marks: str) -> None:
@@ -55,7 +55,7 @@ class TextFiles:
         return str(self.source / self._folder)
 
     def _below(self, name: str) -> list[Path] | list[PurePosixPath]:
-        """The folders below the top one in which a file of that name lies, relative to it."""
+        """Return the folders below the top one in which a file of that name lies, relative to the top one."""
         depth = len(PurePosixPath(name).parts)
         if self._members is not None:
             paths = [
@@ -74,7 +74,7 @@ class TextFiles:
         return [path.parents[depth - 1] for path in paths]
 
     def _places(self, name: str) -> list[tuple[str, bytes | Path]]:
-        """Every file that the name stands for in the folder, and where it is, for a message."""
+        """Return every file that the name stands for in the folder: its place, for a message, and its bytes or path."""
         forms = [self._folder / name, self._folder / f'{name}.gz']
         if self._members is not None:
             return [(f'{self.source}:{path}', content) for path, content in self._members if path in forms]
@@ -85,11 +85,11 @@ class TextFiles:
         return bool(self._places(name))
 
     def text(self, name: str) -> str:
-        """The text of a file.
+        """Return the text of a file.
 
         Raises:
-            FileNotFoundError: There is no file of that name.
-            ValueError: There are several, or it is truncated or is not UTF-8.
+            FileNotFoundError: If there is no file of that name.
+            ValueError: If there are several, or it is truncated or is not UTF-8.
         """
         places = self._places(name)
         if not places:
@@ -103,14 +103,14 @@ class TextFiles:
         return read_text(content, where) if isinstance(content, Path) else _decode(content, where)
 
     def lines(self, name: str) -> list[str]:
-        """The lines of a file, white space made single spaces; raises what :meth:`text` does."""
+        """Return the lines of a file with single spaces for white space; raise what :meth:`text` does."""
         lines = self.text(name).split('\n')
         if lines[-1] == '':
             lines.pop()
         return [' '.join(line.split()) for line in lines]
 
     def parallel(self, *names: str) -> list[tuple[str, ...]]:
-        """The lines of files that go together; ValueError where their numbers differ or all are the same text."""
+        """Return lines that go together; raise ValueError if the files differ in their number or hold the same text."""
         columns = [self.lines(name) for name in names]
         where = [self._places(name)[0][0] for name in names]
         if len({len(column) for column in columns}) > 1:
@@ -126,11 +126,11 @@ class TextFiles:
 
 
 def read_text(path: Path, where: str | None = None) -> str:
-    """The text of a file on the disk, unpacked where its name ends in ``.gz``.
+    """Return the text of a file on the disk, unpacked if its name ends in ``.gz``.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is truncated or is not UTF-8.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is truncated or is not UTF-8.
     """
     if not path.is_file():
         raise FileNotFoundError(f'there is no file {path}')
@@ -147,7 +147,7 @@ def _decode(content: bytes, where: str) -> str:
 
 
 def _read_archive(source: Path) -> list[tuple[PurePosixPath, bytes]]:
-    """Names and contents of the files of a tar archive."""
+    """Return names and contents of the files of a tar archive."""
     try:
         with tarfile.open(source) as archive:
             members = [
@@ -155,7 +155,7 @@ def _read_archive(source: Path) -> list[tuple[PurePosixPath, bytes]]:
                 for member in archive
                 if member.isfile()
             ]
-            while archive.fileobj.read(1 << 20):  # to the checksum at the end of a compressed archive
+            while archive.fileobj.read(1 << 20):  # read on to the checksum at the end of a compressed archive
                 pass
     except _BROKEN as error:
         raise ValueError(f'{source} is truncated or is no tar archive: {error}') from error

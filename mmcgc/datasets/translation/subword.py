@@ -1,4 +1,4 @@
-"""A folder of parallel text in subwords: what ``tools/data/prepare_iwslt14.py`` makes."""
+"""Read a folder of parallel text in subwords, which ``tools/data/prepare_iwslt14.py`` makes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Pair(NamedTuple):
 
     Attributes:
         source, target: Tokens.
-        reference: The translation as one would write it; None where nothing is to be compared with it.
+        reference: The translation as one would write it; None if nothing is to be compared with it.
     """
 
     source: list[str]
@@ -38,15 +38,15 @@ class SubwordCorpus:
     """Text in byte-pair subwords (Sennrich et al., 2016) over Moses tokens.
 
     The folder holds ``corpus.json`` (languages, whether the text is lower-cased, number of lines), ``bpe.codes``,
-    ``vocab.<language>``, and for each split ``<split>.<language>`` in subwords; of splits for testing, also the
-    untokenised references, ``<split>.detok.<target language>``.
+    ``vocab.<language>``, and for each split ``<split>.<language>`` in subwords.  For splits to test on, it also holds
+    the untokenised references, ``<split>.detok.<target language>``.
 
     Args:
         folder: The folder.
 
     Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file breaks off or holds what it should not.
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file breaks off or holds what it should not.
     """
 
     def __init__(self, folder: str) -> None:
@@ -68,10 +68,10 @@ class SubwordCorpus:
         )
 
     def read(self, split: str) -> list[Pair]:
-        """The pairs of a split.
+        """Return the pairs of a split.
 
         Raises:
-            ValueError: The split is unknown, or a file has another number of lines than it was made with.
+            ValueError: If the split is unknown, or a file has another number of lines than it was made with.
         """
         if split not in self.lines:
             raise ValueError(f'{self.folder} has no split {split!r}; it has {", ".join(self.lines)}')
@@ -85,7 +85,7 @@ class SubwordCorpus:
         return [Pair(s.split(), t.split(), r) for s, t, r in zip(source, target, references, strict=True)]
 
     def fingerprints(self) -> dict[str, str]:
-        """What the numbers of tokens depend on: digests of both vocabularies and of the merges."""
+        """Return digests of both vocabularies and of the merges, on which the numbers of the tokens depend."""
         return dict(
             source_vocabulary=self.source_vocabulary.fingerprint(),
             target_vocabulary=self.target_vocabulary.fingerprint(),
@@ -117,20 +117,20 @@ class SubwordCorpus:
         return decode_text(path.read_bytes(), str(path))
 
     def _check_sum(self, name: str) -> None:
-        """ValueError where a file is not the one that the corpus was made with; older corpora do not tell."""
+        """Raise ValueError if a file is not the one that the corpus was made with; not all corpora tell."""
         if self._sums.get(name, actual := sha256((self.folder / name).read_bytes()).hexdigest()) != actual:
             raise ValueError(f'{self.folder / name} is not the file that the corpus was made with: {_AGAIN}')
 
     def encode(self, line: str) -> list[str]:
-        """A line of the source language, as one would write it, in subwords."""
+        """Split a line of the source language, as one would write it, into subwords."""
         return self._bpe.segment_tokens(tokenise(line, self.source_language, self.lowercase).split())
 
     def join(self, tokens: list[str]) -> str:
-        """Subwords as tokenised text."""
+        """Join subwords to tokenised text."""
         return (' '.join(tokens) + ' ').replace('@@ ', '').strip()
 
     def decode(self, tokens: list[str]) -> str:
-        """Subwords of the target language as one would write it."""
+        """Join subwords of the target language to text as one would write it."""
         return detokenise(self.join(tokens), self.target_language)
 
     @functools.cached_property
@@ -145,7 +145,7 @@ class SubwordCorpus:
 
 
 def load_bpe(codes: str, where: str):
-    """The byte-pair merges in the text of a file; ValueError, which names ``where``, if a line is none."""
+    """Load the byte-pair merges in the text of a file; raise ValueError, which names ``where``, if a line is none."""
     lines = codes.removesuffix('\n').split('\n')
     first = int(lines[0].startswith('#version'))
     for number, line in enumerate(lines[first:], first + 1):

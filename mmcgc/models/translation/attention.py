@@ -1,4 +1,4 @@
-"""Multi-head attention (Vaswani et al., 2017, Sec. 3.2): over the own sequence, and over the source."""
+"""Multi-head attention (Vaswani et al., 2017, Sec. 3.2), over a sequence itself and over the source."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class _Attention(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def split(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, H, T, C / H)"""
+        """Split the channels into heads: (B, T, C) -> (B, H, T, C / H)."""
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """Query (B, H, T, R), key and value (B, H, S, R), mask (…, T, S) True where to look -> (B, T, C)."""
+        """Attend with query (B, H, T, R) to key and value (B, H, S, R) where mask (…, T, S) is True -> (B, T, C)."""
         dropout = self.dropout if self.training else 0.0
         x = F.scaled_dot_product_attention(query, key, value, mask, dropout)  # (B, H, T, R)
         return self.out(x.transpose(1, 2).flatten(2))
@@ -35,11 +35,11 @@ class _Attention(nn.Module):
 
 @MODELS.register_module()
 class SelfAttention(_Attention):
-    """A token mixer: every position looks at all of its sequence, or (``causal``) at those up to itself.
+    """A token mixer in which every position looks at its whole sequence or, if ``causal``, up to itself.
 
     Args:
-        channels, heads: C and H, which divides C.
-        dropout: On the attention weights.
+        channels, heads: C, and H, which divides C.
+        dropout: Of the attention weights.
         causal: See no later position (decoder).
     """
 
@@ -48,12 +48,12 @@ class SelfAttention(_Attention):
         self.causal = causal
 
     def forward(self, x: Tensor, padding: Tensor | None = None, state: dict[str, Tensor] | None = None) -> Tensor:
-        """(B, T, C) -> (B, T, C).
+        """Attend to the sequence itself: (B, T, C) -> (B, T, C).
 
         Args:
             x: (B, T, C).
             padding: (B, T), True where a position is padding; nothing looks there.
-            state: Of a causal layer: the keys and values of earlier calls, under 'key' and 'value'.
+            state: What a causal layer keeps: the keys and values of earlier calls, under 'key' and 'value'.
         """
         query, key, value = self.split(self.query(x)), self.split(self.key(x)), self.split(self.value(x))
         mask = None if padding is None else padding.logical_not()[:, None, None]  # (B, 1, 1, T)
@@ -70,19 +70,19 @@ class SelfAttention(_Attention):
 
 
 class CrossAttention(_Attention):
-    """Every target position looks at the whole source sentence."""
+    """Attention by which every target position looks at the whole source sentence."""
 
     def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """The keys and values (B, H, S, R) of an encoded source (B, S, C), computed once a sentence."""
+        """Compute the keys and values (B, H, S, R) of an encoded source (B, S, C), once for each sentence."""
         return self.split(self.key(memory)), self.split(self.value(memory))
 
     def forward(self, x: Tensor, projected: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        """(N, T, C) -> (N, T, C), where N is B, or B times the width of a beam that shares its source.
+        """Attend to the source: (N, T, C) -> (N, T, C); N is B, or B times the width of a beam that shares its source.
 
         Args:
             x: (N, T, C).
             projected: From :meth:`project`.
-            mask: (B, 1, 1, S), True where the source is no padding.
+            mask: (B, 1, 1, S), True where the source is not padding.
         """
         query = x.reshape(len(mask), -1, x.shape[2])  # (B, N / B * T, C)
         return self.attend(self.split(self.query(query)), *projected, mask).view_as(x)

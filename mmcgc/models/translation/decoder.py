@@ -1,4 +1,4 @@
-"""From an encoded source and the target so far to the scores of the next target token."""
+"""Score the next target token, given an encoded source and the target so far."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ class Source:
     """An encoded source as the decoder's layers read it.
 
     Attributes:
-        projected: Keys and values, (B, H, S, R) each, one pair a layer.
-        mask: (B, 1, 1, S), True where the source is no padding.
+        projected: Keys and values, (B, H, S, R) each, one pair for each layer.
+        mask: (B, 1, 1, S), True where the source is not padding.
     """
 
     projected: list[tuple[Tensor, Tensor]]
     mask: Tensor
 
     def select(self, sentences: Tensor) -> Source:
-        """Those of B sentences that are named."""
+        """Return a source that holds only those of the B sentences that have these indices."""
         return Source([(k[sentences], v[sentences]) for k, v in self.projected], self.mask[sentences])
 
 
 class Decoder(nn.Module):
-    """A stack of layers, each a causal token mixer, attention to the source and a feed-forward layer.
+    """A stack of layers, each with a causal token mixer, attention to the source and a feed-forward layer.
 
     Args:
         vocabulary: V, rows of the embedding.
         mixer, kernel_sizes, num_layers, channels, hidden, heads, dropout: As for the encoder.
-        attention_dropout: On the weights of the attention to the source.
+        attention_dropout: Of the weights of the attention to the source.
         tied: Use the embedding's weights for the output too.
     """
 
@@ -67,21 +67,21 @@ class Decoder(nn.Module):
             nn.init.normal_(self.output.weight, std=channels**-0.5)
 
     def read(self, memory: Tensor, padding: Tensor) -> Source:
-        """The encoder's output, (B, S, C) and (B, S), made ready for :meth:`forward`."""
+        """Prepare the encoder's output, (B, S, C) and (B, S), for :meth:`forward`."""
         projected = [layer.source.layer.project(memory) for layer in self.layers]
         return Source(projected, padding.logical_not()[:, None, None])
 
     def start(self) -> DecoderState:
-        """The state before the first token."""
+        """Return the state before the first token."""
         return DecoderState(0, [{} for _ in self.layers])
 
     def forward(self, tokens: Tensor, source: Source, state: DecoderState | None = None) -> Tensor:
-        """Scores (logits) of the token that follows each of ``tokens``.
+        """Give the scores (logits) of the token that follows each of ``tokens``.
 
         Args:
             tokens: (N, T), beginning with ``<s>``; with ``state``, only those since the last call.
-            source: From :meth:`read`; N is B, or B times the width of a beam, the hypotheses of a sentence in a row.
-            state: Brought up to date in place.
+            source: From :meth:`read`.  N is B, or B times the width of a beam, with a sentence's hypotheses in a row.
+            state: It is brought up to date in place.
 
         Returns:
             (N, T, V).
@@ -101,14 +101,14 @@ class DecoderState:
 
     Attributes:
         position: Number of tokens seen.
-        layers: Of each token mixer, tensors whose first axis is that of the hypotheses.
+        layers: For each token mixer, tensors whose first axis is that of the hypotheses.
     """
 
     position: int
     layers: list[dict[str, Tensor]]
 
     def select(self, hypotheses: Tensor) -> None:
-        """Keep the hypotheses that are named, (N,), in that order."""
+        """Keep the hypotheses with these indices, (N,), in that order."""
         for layer in self.layers:
             for name, tensor in layer.items():
                 layer[name] = torch.index_select(tensor, 0, hypotheses)

@@ -1,4 +1,4 @@
-"""Tokens and their positions as vectors."""
+"""Turn tokens and their positions into vectors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .vocabulary import PAD
 
 
 class Embedding(nn.Embedding):
-    """Token embedding, scaled by sqrt(C), plus sinusoidal positions (Vaswani et al., 2017, Sec. 3.4 and 3.5).
+    """A token embedding, scaled by sqrt(C), plus sinusoidal positions (Vaswani et al., 2017, Sec. 3.4 and 3.5).
 
     Args:
         size: V, rows of the table.
         channels: C, even.
-        dropout: On the sum.
+        dropout: Of the sum.
     """
 
     def __init__(self, size: int, channels: int, dropout: float) -> None:
@@ -26,14 +26,14 @@ class Embedding(nn.Embedding):
         self.weight.data[PAD] = 0
 
     def forward(self, tokens: Tensor, first: int = 0) -> Tensor:
-        """(B, T) -> (B, T, C); ``first`` is the position of the first of the T tokens."""
+        """Embed (B, T) as (B, T, C); ``first`` is the position of the first of the T tokens."""
         x = super().forward(tokens) * self.embedding_dim**0.5  # (B, T, C)
         x = x + sinusoids(first, tokens.shape[1], x)  # (B, T, C)
         return nn.functional.dropout(x, self.dropout, self.training)
 
 
 def sinusoids(first: int, steps: int, like: Tensor) -> Tensor:
-    """Positions ``first`` to ``first + steps - 1``: (T, C), the sines in the first half of the channels."""
+    """Give positions ``first`` to ``first + steps - 1`` as (T, C), with sines in the first half of the channels."""
     half = like.shape[-1] // 2
     dtype = torch.promote_types(like.dtype, torch.float32)
     octaves = torch.arange(half, device=like.device, dtype=dtype) / max(1, half - 1)

@@ -1,4 +1,4 @@
-"""From a source sentence to one vector for each of its tokens."""
+"""Turn a source sentence into one vector for each of its tokens."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .vocabulary import PAD
 
 
 class Encoder(nn.Module):
-    """A stack of layers, each a token mixer and a feed-forward layer.
+    """A stack of layers, each with a token mixer and a feed-forward layer.
 
     Args:
         vocabulary: Rows of the embedding.
         mixer: Config of the token mixer, a ``ConvMixer`` or ``SelfAttention``; channels and the like are filled in.
         kernel_sizes: One for each layer, for token mixers that have kernels.
-        num_layers: For those that have none.
+        num_layers: The number of layers, for token mixers that have no kernels.
         channels, hidden, heads: C, the width of the feed-forward layers, and the heads of the token mixer.
-        dropout: On the embedding and on what each part adds.
+        dropout: Of the embedding and of what each part adds.
 
     Raises:
-        ValueError: Both or neither of ``kernel_sizes`` and ``num_layers``.
+        ValueError: If both or neither of ``kernel_sizes`` and ``num_layers`` are given.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S) padded with zeros -> (B, S, C), and where the padding is: (B, S)."""
+        """Encode (B, S), padded with zeros, as (B, S, C), and give the mask of the padding, (B, S)."""
         padding = tokens.eq(PAD)  # (B, S)
         x = self.embedding(tokens)  # (B, S, C)
         for layer in self.layers:
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
 
 
 def mixers(mixer: dict, kernel_sizes: Sequence[int] | None, num_layers: int | None) -> list[dict]:
-    """The configs of the token mixers, layer by layer."""
+    """Give the configs of the token mixers, layer by layer."""
     if (kernel_sizes is None) == (num_layers is None):
         raise ValueError(
             'give kernel_sizes, one for each layer, to a token mixer with kernels, num_layers to one '

@@ -32,17 +32,17 @@ class ConvMixer(nn.Module):
         self.project_out = linear(channels, channels)
 
     def forward(self, x: Tensor, padding: Tensor | None = None, state: dict[str, Tensor] | None = None) -> Tensor:
-        """(B, T, C) -> (B, T, C); ``padding`` (B, T) and ``state`` are the convolution's."""
+        """Mix positions, (B, T, C) -> (B, T, C); ``padding`` (B, T) and ``state`` are the convolution's."""
         return self.project_out(self.conv(self.project_in(x), padding, state))
 
 
 class Residual(nn.Module):
-    """``norm(x + dropout(layer(x, ...)))``: the order of the paper's baselines, norm last.
+    """Gives ``norm(x + dropout(layer(x, ...)))``, with the norm last as in the paper's baselines.
 
     Args:
         layer: Maps (B, T, C) to (B, T, C).
         channels: C.
-        dropout: On what the layer adds.
+        dropout: Of what the layer adds.
     """
 
     def __init__(self, layer: nn.Module, channels: int, dropout: float) -> None:
@@ -50,7 +50,7 @@ class Residual(nn.Module):
         self.layer, self.dropout, self.norm = layer, nn.Dropout(dropout), nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, *args) -> Tensor:
-        """(B, T, C) -> (B, T, C)"""
+        """Add the layer's result to its input: (B, T, C) -> (B, T, C)."""
         return self.norm(x + self.dropout(self.layer(x, *args)))
 
 
@@ -62,12 +62,12 @@ class FeedForward(nn.Sequential):
 
 
 class EncoderLayer(nn.Module):
-    """Token mixer and feed-forward layer.
+    """A token mixer and a feed-forward layer.
 
     Args:
         mixer: Config of the token mixer.
         channels, hidden: C, and the width of the feed-forward layer.
-        dropout: On what each part adds.
+        dropout: Of what each part adds.
     """
 
     def __init__(self, mixer: dict, channels: int, hidden: int, dropout: float) -> None:
@@ -76,16 +76,17 @@ class EncoderLayer(nn.Module):
         self.feed_forward = Residual(FeedForward(channels, hidden), channels, dropout)
 
     def forward(self, x: Tensor, padding: Tensor) -> Tensor:
-        """(B, S, C) -> (B, S, C); ``padding`` is (B, S), True where a position is padding."""
+        """Map (B, S, C) to (B, S, C); ``padding`` is (B, S), True where a position is padding."""
         return self.feed_forward(self.mixer(x, padding))
 
 
 class DecoderLayer(nn.Module):
-    """Causal token mixer, attention to the source, feed-forward layer; arguments as for :class:`EncoderLayer`.
+    """A causal token mixer, attention to the source and a feed-forward layer.
 
     Args:
+        mixer, channels, hidden, dropout: As for :class:`EncoderLayer`.
         heads: Of the attention to the source.
-        attention_dropout: On its weights.
+        attention_dropout: Of its weights.
     """
 
     def __init__(
@@ -99,6 +100,6 @@ class DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, projected: tuple[Tensor, Tensor], mask: Tensor, state: dict[str, Tensor] | None
     ) -> Tensor:
-        """(N, T, C) -> (N, T, C); ``projected`` and ``mask`` are the source's, ``state`` the token mixer's."""
+        """Map (N, T, C) to (N, T, C); ``projected`` and ``mask`` are the source's, ``state`` the token mixer's."""
         x = self.mixer(x, None, state)
         return self.feed_forward(self.source(x, projected, mask))

@@ -19,20 +19,20 @@ from .vocabulary import BOS, PAD, Vocabulary
 
 @MODELS.register_module()
 class TranslationModel(BaseModel):
-    """Encoder and decoder with a token mixer of choice: Transformer, LightConv, DynamicConv, CGC (paper, Table 4).
+    """An encoder and a decoder with a token mixer of choice: Transformer, LightConv, DynamicConv, CGC (paper, Table 4).
 
     Args:
         source_vocabulary, target_vocabulary: A vocabulary file, or the number of rows of the embedding.
         encoder: Arguments of :class:`Encoder`.
         decoder: Arguments of :class:`Decoder`.
         label_smoothing: Share of the probability that is spread over the vocabulary.
-        search: ``beam`` and ``length_penalty`` of :func:`beam_search`, and ``max_length``: (a, b) allows a translation
-            of a S + b tokens for a source of S.
-        data_preprocessor: Config; by default a :class:`TextPreprocessor` for these vocabularies.
+        search: ``beam`` and ``length_penalty`` of :func:`beam_search`, and ``max_length`` (a, b), which allows a
+            translation of a S + b tokens for a source of S.
+        data_preprocessor: Its config; by default that of a :class:`TextPreprocessor` for these vocabularies.
 
     Raises:
-        FileNotFoundError: A vocabulary file is missing.
-        ValueError: An option of ``search`` is unknown, the beam is not positive, or the length penalty is not finite.
+        FileNotFoundError: If a vocabulary file is missing.
+        ValueError: If ``search`` has an unknown option, a beam that is not positive, or no finite length penalty.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class TranslationModel(BaseModel):
 
         Args:
             inputs: (B, S) source tokens, each sentence ended by ``</s>``, padded with zeros.
-            targets: (B, T) target tokens likewise; in mode 'predict' they are not looked at.
-            data_samples: In mode 'predict', what to add the translations to.
+            targets: (B, T) target tokens likewise; mode 'predict' does not look at them.
+            data_samples: In mode 'predict', the samples to which the translations are added.
             mode: 'tensor', 'loss' or 'predict'.
 
         Returns:

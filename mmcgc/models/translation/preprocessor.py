@@ -1,4 +1,4 @@
-"""From lists of token numbers to padded tensors on the model's device."""
+"""Turn lists of token numbers into padded tensors on the model's device."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class TextPreprocessor(BaseDataPreprocessor):
         """Pad a collated batch.
 
         Args:
-            data: ``inputs``, and ``targets`` where there are any, each a list of (T,) integer tensors that end with
-                ``</s>``; ``data_samples`` in addition is passed on.
+            data: ``inputs``, and ``targets`` if there are any, each a list of (T,) integer tensors that end with
+                ``</s>``; ``data_samples`` are passed on.
             training: Not used.
 
         Returns:
             ``inputs`` (B, S), ``targets`` (B, T), ``data_samples``.
 
         Raises:
-            ValueError: A number is outside the vocabulary.
+            ValueError: If a number is outside the vocabulary.
         """
         padded = dict(data, inputs=self._pad(data['inputs'], self.source_vocabulary, 'source'))
         if data.get('targets') is not None:

@@ -1,4 +1,4 @@
-"""Beam search over a batch of sentences, token by token."""
+"""Search with a beam over a batch of sentences, token by token."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .vocabulary import BOS, EOS, PAD, UNK
 def beam_search(
     decoder: Decoder, memory: Tensor, padding: Tensor, max_lengths: Tensor, beam: int = 6, length_penalty: float = 1.0
 ) -> tuple[list[Tensor], Tensor]:
-    """The best translation of each sentence that a beam of hypotheses finds.
+    """Find for each sentence the best translation in a beam of hypotheses.
 
     A hypothesis that ends among the ``beam`` best of a step is finished; a sentence is done when ``beam`` hypotheses
-    have finished, or at its greatest length, where all end.  Of the finished ones the best by
-    ``log p / length**length_penalty`` is returned, the end token counted in both.  Done sentences leave the batch.
+    have finished, or at its greatest length, at which all end.  Of the finished ones, the best by
+    ``log p / length**length_penalty`` is returned; both numbers count the end token.  Done sentences leave the batch.
     ``<pad>``, ``<s>`` and ``<unk>`` are never written.  A sentence's translation depends on no other sentence.
 
     Args:
         decoder: The model's decoder, in eval mode.
         memory, padding: The encoder's output, (B, S, C) and (B, S).
-        max_lengths: (B,), the most tokens of each translation, its end token left out.
+        max_lengths: (B,), the most tokens of each translation, without its end token.
         beam: Width; 1 is greedy search.
         length_penalty: Exponent of the length; 0 compares sums, larger values prefer long translations.
 
@@ -31,15 +31,15 @@ def beam_search(
         B translations, (T,) each, without ``<s>`` and ``</s>``, and their scores (B,).
 
     Raises:
-        FloatingPointError: The scores of the decoder are not finite.
+        FloatingPointError: If the scores of the decoder are not finite.
     """
     batch, device = len(memory), memory.device
     source, state = decoder.read(memory, padding), decoder.start()
     sentences = torch.arange(batch, device=device)  # (b,), those that are not done
     history = torch.full((batch * beam, 1), BOS, device=device)  # (b * beam, t)
     sums = torch.full((batch, beam), -torch.inf, device=device, dtype=torch.promote_types(memory.dtype, torch.float32))
-    sums[:, 0] = 0  # one hypothesis at the start
-    finished = torch.zeros(batch, dtype=torch.long, device=device)  # (b,), number of finished hypotheses
+    sums[:, 0] = 0  # there is one hypothesis at the start
+    finished = torch.zeros(batch, dtype=torch.long, device=device)  # (b,), the number of finished hypotheses
     best: list[Tensor] = [history.new_empty(0)] * batch
     scores = torch.full((batch,), -torch.inf, device=device, dtype=sums.dtype)
 
@@ -74,7 +74,7 @@ def beam_search(
         keep = torch.nonzero((finished < beam) & ~at_end)[:, 0]  # (b',)
         if len(keep) == 0:
             break
-        # The best that go on: at most one hypothesis of each parent ends, so enough of 2 * beam candidates do.
+        # The best of those that go on are kept: at most one hypothesis of each parent ends, so 2 * beam are enough.
         top = top.masked_fill(token.eq(EOS), -torch.inf)
         sums, rank = top[keep].topk(beam, dim=1)  # (b', beam)
         hypotheses = (keep[:, None] * beam + parent[keep].gather(1, rank)).flatten()  # (b' * beam,)

@@ -15,10 +15,10 @@ _MULTIPLE = 8
 
 
 class Vocabulary:
-    """Numbers tokens: the four special ones first, then ``tokens`` in their order.
+    """Numbers the tokens of a language: the four special ones first, then ``tokens`` in their order.
 
     Args:
-        tokens: Distinct tokens; no special ones.
+        tokens: Distinct tokens, without special ones.
 
     Raises:
         ValueError: If a token comes twice or is special.
@@ -32,24 +32,24 @@ class Vocabulary:
             raise ValueError(f'the token {twice!r} comes twice in a vocabulary')
 
     def __len__(self) -> int:
-        """Rows of an embedding: the number of tokens, rounded up to a multiple of eight (the rest stays unused)."""
+        """Return the rows of an embedding: the tokens, rounded up to a multiple of eight (the rest stays unused)."""
         return -(-len(self.tokens) // _MULTIPLE) * _MULTIPLE
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Numbers of the tokens, that of ``<unk>`` for those that are not in the vocabulary."""
+        """Return the numbers of the tokens, and that of ``<unk>`` for those that are not in the vocabulary."""
         return [self._ids.get(token, UNK) for token in tokens]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """Tokens of the numbers, special ones left out."""
+        """Return the tokens of the numbers, without special ones."""
         return [self.tokens[i] for i in ids if len(SPECIALS) <= i < len(self.tokens)]
 
     def fingerprint(self) -> str:
-        """A digest of the tokens in their order."""
+        """Return a digest of the tokens in their order."""
         return digest('\n'.join(self.tokens))
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
-        """Reads a file with a token and its count on each line.
+        """Read a file with a token and its count on each line.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -72,7 +72,7 @@ class Vocabulary:
 
 
 def count_tokens(lines: Iterable[list[str]]) -> str:
-    """The content of a vocabulary file: the tokens of tokenised lines, the most frequent first, with their counts."""
+    """Make the content of a vocabulary file: the tokens of tokenised lines and their counts, most frequent first."""
     counts = Counter(token for line in lines for token in line)
     for special in SPECIALS:
         counts.pop(special, None)
@@ -81,5 +81,5 @@ def count_tokens(lines: Iterable[list[str]]) -> str:
 
 
 def digest(text: str) -> str:
-    """A short name that other text does not have."""
+    """Return a short name that other text does not have."""
     return sha256(text.encode()).hexdigest()[:16]

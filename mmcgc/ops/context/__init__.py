@@ -1,1 +1,1 @@
-"""Pooling and the network of the context, with their kernels for GPUs."""
+"""Pool the input of a convolution to its context and run the network that reads it, with kernels for GPUs."""

@@ -1,4 +1,4 @@
-"""Adaptive pooling of the context (paper, Sec. 2.2)."""
+"""Pool the input of a convolution adaptively to its context (paper, Sec. 2.2)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 from mmcgc.ops.context import triton_pool
 from mmcgc.ops.modes import differentiated, traced, transformed
 
-_SMALL_MAP = 512  # pixels up to which one matrix for all axes is quicker than one for each, channels apart
+_SMALL_MAP = 512  # Up to so many pixels, one matrix for all axes is quicker than one each, unless channels lie last.
 _MAX_POOLS = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
-_SMALL = 1 << 17  # elements up to which a matrix is kept, and spreads the context's gradient over the input
-_KEPT = 64  # matrices, 32 MB of float32 at most; a detector sees pictures of ever new sizes
+_SMALL = 1 << 17  # A matrix of up to so many elements is kept, and spreads the context's gradient over the input.
+_KEPT = 64  # So many matrices are kept, at most 32 MB of float32: a detector sees pictures of ever new sizes.
 
 
 def _build(sizes: tuple[int, ...], targets: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -36,11 +36,11 @@ def _kept(*arguments) -> Tensor:
 
 
 def averaging_matrix(sizes: tuple[int, ...], targets: tuple[int, ...], like: Tensor) -> Tensor:
-    """Adaptive average pooling as a matrix: (prod(targets), prod(sizes)), rows summing to one, row-major over the axes.
+    """Give adaptive average pooling as a matrix: (prod(targets), prod(sizes)), row-major over the axes.
 
-    Equal to ``nn.AdaptiveAvgPoolNd`` of any size, larger or smaller than the target, but deterministic on CUDA and
-    exportable.  The last small ones are kept, unless a tracer, a transformation or a mode (fake tensors) has a part in
-    the call: their tensors would be of no use to others.
+    Each row sums to one.  The result equals that of ``nn.AdaptiveAvgPoolNd`` for any size, larger or smaller than the
+    target, but is deterministic on CUDA and can be exported.  The last small matrices are kept, unless a tracer, a
+    transformation or a mode (fake tensors) takes part in the call, whose tensors would be of no use to other calls.
     """
     fresh = traced() or transformed() or is_in_torch_dispatch_mode() or type(like) not in (Tensor, torch.nn.Parameter)
     small = not fresh and math.prod(sizes) * math.prod(targets) <= _SMALL
@@ -48,7 +48,7 @@ def averaging_matrix(sizes: tuple[int, ...], targets: tuple[int, ...], like: Ten
 
 
 def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
-    """Adaptive average pooling, flattened: (B, C, *S) -> (B, C, prod(targets))."""
+    """Take adaptive averages, flattened: (B, C, *S) -> (B, C, prod(targets))."""
     if x.is_cuda and triton_pool.can_run(x, targets) is None:
         return triton_pool.run(x, targets)
     sizes = tuple(x.shape[2:])
@@ -64,15 +64,15 @@ def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
 
 
 def _average_by_axis(x: Tensor, targets: tuple[int, ...]) -> Tensor:
-    """One axis after the other, the first one first: whole rows are added up, and little is left for the last.
+    """Average one axis after the other, the first one first, which adds up whole rows and leaves little for the last.
 
-    A row holds the channels too where they lie last.
+    A row holds the channels too, if they lie last.
     """
     (batch, channels), sizes, last = x.shape[:2], x.shape[2:], _last(x)
     x, n, inner = (x.movedim(1, -1), batch, channels) if last else (x, batch * channels, 1)
     for i, (size, target) in enumerate(zip(sizes, targets, strict=True)):
         matrix = averaging_matrix((size,), (target,), x)  # (t, s)
-        if i == len(targets) - 1 and not last:  # its rows are single elements
+        if i == len(targets) - 1 and not last:  # the rows of this axis are single elements
             x = torch.mm(x.reshape(n, size), matrix.T)
         else:
             x = torch.bmm(matrix.expand(n, -1, -1), x.reshape(n, size, math.prod(sizes[i + 1 :]) * inner))
@@ -83,7 +83,7 @@ def _average_by_axis(x: Tensor, targets: tuple[int, ...]) -> Tensor:
 
 
 def _average_any_size(x: Tensor, targets: tuple[int, ...]) -> Tensor:
-    """For a program that is traced: nothing asks for the sizes, which would tie it to some of them.
+    """Average without asking for the sizes, which would tie a traced program to some of them.
 
     The last axis goes first, and no product of two sizes of a picture is taken apart again.
     """
@@ -102,11 +102,11 @@ def _last(x: Tensor) -> bool:
 
 
 def average_beside(x: Tensor, targets: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
-    """``x``, for the one function that reads it beside its context, and :func:`average_pool` of it.
+    """Return ``x``, for the one function that reads it beside its context, and :func:`average_pool` of it.
 
-    In the backward pass the gradient of the context is added in place to that function's gradient of ``x``, which must
-    be its own: on a CPU it takes a third of the time of spreading and adding it.  None in the place of the context:
-    nothing is gained here.
+    In the backward pass the gradient of the context is added in place to that function's gradient of ``x``, which
+    nothing else may hold: on a CPU this takes a third of the time of spreading the gradient and adding it.  The context
+    is None if nothing would be gained.
     """
     trained = x.requires_grad and torch.is_grad_enabled() and x.device.type == 'cpu' and type(x) is Tensor
     if not trained or traced() or transformed():
@@ -118,7 +118,7 @@ def average_beside(x: Tensor, targets: tuple[int, ...]) -> tuple[Tensor, Tensor 
 
 
 class _Beside(torch.autograd.Function):
-    """x (B, C, *S) -> the same, and (B, C, P)."""
+    """Maps x (B, C, *S) to itself and to its context (B, C, P)."""
 
     @staticmethod
     def forward(ctx, x: Tensor, targets: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -132,7 +132,7 @@ class _Beside(torch.autograd.Function):
             return grad, None
         grad_context = grad_context.to(ctx.dtype)
         matrix = averaging_matrix(ctx.sizes, ctx.targets, grad_context)  # (P, S)
-        if grad is None or differentiated(grad):  # nothing to add to, or no place to add it in
+        if grad is None or differentiated(grad):  # there is nothing to add to, or it must stay as it is
             spread = (grad_context @ matrix).reshape(*grad_context.shape[:2], *ctx.sizes)
             return spread if grad is None else grad + spread, None
         pixels = grad.movedim(1, -1)  # (B, *S, C)
@@ -146,7 +146,7 @@ class _Beside(torch.autograd.Function):
 
 
 def max_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
-    """Adaptive max pooling, flattened: (B, C, *S) -> (B, C, prod(targets))."""
+    """Take adaptive maxima, flattened: (B, C, *S) -> (B, C, prod(targets))."""
     return _MAX_POOLS[len(targets)](x, targets).reshape(*x.shape[:2], math.prod(targets))
 
 

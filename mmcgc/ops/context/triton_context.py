@@ -1,7 +1,8 @@
-"""The context network on a GPU, once it is pooled: three small kernels forward, and four backward with one sum.
+"""Run the context network on a GPU, after the pooling, in few launches.
 
-On networks of many small layers launches decide, not arithmetic.  What the kernels do not take, and whatever is being
-compiled or exported, goes through the modules one by one, which compilers fuse by themselves.
+Training takes three small kernels forward, and three and a sum backward; inference takes one.  In networks of many
+small layers the launches decide, not the arithmetic.  What the kernels do not take, and whatever is being compiled or
+exported, goes through the modules one by one; compilers fuse those by themselves.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from ..modes import differentiated, is_plain, traced, transformed
 from ..triton_device import no_device
 from .triton_pool import block
 
-# Beyond these the padded blocks of a program would not fit its registers.
+# Beyond these sizes the padded blocks of a program would not fit its registers.
 _MOST_CHANNELS, _MOST_POOLED, _MOST_LATENT, _MOST_DECODED = 64, 64, 32, 128
-_SAMPLES = 128  # whose statistics are joined at once
+_SAMPLES = 128  # The statistics of so many samples are joined at once.
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def can_run(context: Tensor, linears: Sequence[nn.Module], norms: Sequence[nn.Module], groups: int) -> str | None:
-    """Why :func:`run` cannot take its arguments; None: it can."""
+    """Tell why :func:`run` cannot take its arguments, or return None if it can."""
     if traced():
         return 'a program is being traced'
     if type(context) is not Tensor or is_in_torch_dispatch_mode() or transformed():
@@ -55,13 +56,13 @@ def can_run(context: Tensor, linears: Sequence[nn.Module], norms: Sequence[nn.Mo
 def run(
     context: Tensor, linears: Sequence[nn.Linear], norms: Sequence[nn.BatchNorm1d], groups: int
 ) -> tuple[Tensor, Tensor]:
-    """What the modules compute, in float32; in training the running statistics follow.
+    """Compute what the modules compute, in float32; in training the running statistics follow.
 
     Args:
         context: P (N, C, p), pooled.
-        linears: the encoding E (d, p), channel interacting I (O/m, C/m), and the decoders of G1 and G2, (n, d) each.
-        norms: over C of the branch of G1, over C and over O of the branch of G2.
-        groups: m of the channel interacting module.
+        linears: The encoding E (d, p), channel interacting I (O/m, C/m), and the decoders of G1 and G2, (n, d) each.
+        norms: That over C of the branch of G1, and those over C and over O of the branch of G2.
+        groups: The number m of groups of the channel interacting module.
 
     Returns:
         G1 (N, n, C) and G2 (N, n, O).
@@ -75,7 +76,7 @@ def run(
 
 
 class _Sizes:
-    """Sizes of a context network, as the kernels take them."""
+    """The sizes of a context network, as the kernels take them."""
 
     def __init__(self, context: Tensor, encoding: Tensor, interacting: Tensor, decoding: Tensor, groups: int):
         (outputs, inputs), (self.latent, self.pooled) = interacting.shape, encoding.shape
@@ -87,7 +88,7 @@ class _Sizes:
         self.hidden = dict(D=self.latent, BD=block(self.latent))
         self.decode = dict(N=self.decoded, BN=block(self.decoded))
         self.join = dict(BS=min(_SAMPLES, block(self.samples)))
-        # Of each program's part of the gradients: E, I, both decoders.
+        # The sizes of each program's part of the gradients: of E, of I and of both decoders.
         self.parts = (self.latent * self.pooled, outputs * inputs, *[self.decoded * self.latent] * 2)
 
 
@@ -110,7 +111,7 @@ def _infer(
 
 
 class _Context(torch.autograd.Function):
-    """Training: statistics of the batch.  Saved are the arguments, Z, the mixed channels and the statistics of both."""
+    """Norms by statistics of the batch; saves its arguments, Z, the mixed channels and the statistics of both."""
 
     @staticmethod
     def forward(ctx, norms, groups, context, encoding, interacting, decode_in, decode_out, *affine):
@@ -265,7 +266,7 @@ class _Context(torch.autograd.Function):
 
 
 def _formula(groups, eps, context, encoding, interacting, decode_in, decode_out, *affine) -> tuple[Tensor, Tensor]:
-    """G1 and G2 of training by PyTorch's own operators, whose derivatives can be differentiated again."""
+    """Compute G1 and G2 of training by PyTorch's own operators, whose derivatives can be differentiated again."""
 
     def normalise(rows: Tensor, i: int) -> Tensor:
         scale, shift = affine[2 * i : 2 * i + 2]
@@ -278,6 +279,6 @@ def _formula(groups, eps, context, encoding, interacting, decode_in, decode_out,
 
 
 def _strides(grad: Tensor) -> tuple[int, int, int]:
-    """Of (N, n, C) over samples, channels and kernel elements."""
+    """Give the strides of (N, n, C) over samples, channels and kernel elements."""
     sample, element, channel = grad.stride()
     return sample, channel, element

@@ -1,12 +1,12 @@
-"""The Triton kernels of the context network: one pass over small tensors for each norm to wait for.
+"""The Triton kernels of the context network; each one ends where a norm has to wait for all samples.
 
 Layouts: context P (N, C, p) of any strides, latent Z (N, d, C), mixed M (N, d, O), gate terms (N, n, C) and (N, n, O).
-A program works on one sample and one group of channels; with ``channel_groups`` m there are N * m of them, and GC
+A program works on one sample and one group of channels; with ``channel_groups`` m there are N * m programs, and GC
 inputs meet GO outputs in each.  Blocks are padded to BC, BO, BD, BP and BN, powers of two of at least 16, as
-``tl.dot`` wants them; what is padded is zero.
+``tl.dot`` wants them; the padding is zero.
 
-A norm's statistics are over all samples.  Each program leaves those of its sample, a mean and a sum of squares around
-it, which the next kernel joins (Chan, Golub and LeVeque, 1979): no atomics, the same result every time.
+A norm's statistics are over all samples.  Each program writes those of its sample, a mean and a sum of squares around
+it, and the next kernel joins them (Chan, Golub and LeVeque, 1979).  Without atomics, every run gives the same result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import triton.language as tl
 
 @triton.jit
 def _matrix(pointer, rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr, stride_r, stride_c):
-    """A tile of a matrix of ROWS by COLUMNS, zero beyond."""
+    """Load a tile of a matrix of ROWS by COLUMNS, with zeros beyond its edges."""
     mask = (rows < ROWS)[:, None] & (columns < COLUMNS)[None, :]
     return tl.load(pointer + rows[:, None] * stride_r + columns[None, :] * stride_c, mask, 0).to(tl.float32)
 
@@ -35,8 +35,8 @@ def _product(a, b):
 
 @triton.jit
 def _put_statistics(statistics, tile, mask_d, mask_c, at, samples, size, D: tl.constexpr):
-    """The mean over the D rows of a sample, and the sum of squares around it, to (2, N, size)."""
-    mean = tl.sum(tile, 0) / D  # padded rows are zero
+    """Write the mean over the D rows of a sample, and the sum of squares around it, to (2, N, size)."""
+    mean = tl.sum(tile, 0) / D  # padded rows are zero, and add nothing
     around = tl.where(mask_d[:, None], tile - mean[None, :], 0.0)
     tl.store(statistics + at, mean, mask_c)
     tl.store(statistics + samples * size + at, tl.sum(around * around, 0), mask_c)
@@ -44,7 +44,7 @@ def _put_statistics(statistics, tile, mask_d, mask_c, at, samples, size, D: tl.c
 
 @triton.jit
 def _statistics(statistics, c, mask_c, samples, size, D: tl.constexpr, BS: tl.constexpr):
-    """Mean and biased variance of each channel over all samples."""
+    """Return the mean and the biased variance of each channel over all samples."""
     s = tl.arange(0, BS)
     total = tl.zeros_like(c).to(tl.float32)
     for start in range(0, samples, BS):
@@ -62,7 +62,7 @@ def _statistics(statistics, c, mask_c, samples, size, D: tl.constexpr, BS: tl.co
 
 @triton.jit
 def _column_sums(part, c, mask_c, samples, size, BS: tl.constexpr):
-    """The sums over the samples of part (N, size)."""
+    """Sum part (N, size) over the samples."""
     s = tl.arange(0, BS)
     total = tl.zeros_like(c).to(tl.float32)
     for start in range(0, samples, BS):
@@ -73,7 +73,7 @@ def _column_sums(part, c, mask_c, samples, size, BS: tl.constexpr):
 
 @triton.jit
 def _follow(running_mean, running_var, tracked, momentum, mean, var, c, mask_c, first, rows):
-    """Running statistics as BatchNorm keeps them: of the unbiased variance."""
+    """Update running statistics as BatchNorm does, with the unbiased variance."""
     old = tl.load(running_mean + c, mask_c, 0)
     tl.store(running_mean + c, old + momentum * (mean - old), mask_c)
     old = tl.load(running_var + c, mask_c, 0)
@@ -84,7 +84,7 @@ def _follow(running_mean, running_var, tracked, momentum, mean, var, c, mask_c, 
 
 @triton.jit
 def _scaled(normal, scale, shift, c, mask_c, mask_d):
-    """The affine part of a norm; zero in padded rows."""
+    """Apply the affine part of a norm; padded rows get zeros."""
     value = normal * tl.load(scale + c, mask_c, 0)[None, :] + tl.load(shift + c, mask_c, 0)[None, :]
     return tl.where(mask_d[:, None], value, 0.0)
 
@@ -95,7 +95,7 @@ def encode(
     C: tl.constexpr, GC: tl.constexpr, P: tl.constexpr, D: tl.constexpr,
     BC: tl.constexpr, BP: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
-    """Z = E P, and the statistics of each sample."""
+    """Compute Z = E P, and the statistics of each sample."""
     sample, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     i, d, p = tl.arange(0, BC), tl.arange(0, BD), tl.arange(0, BP)
     c = group * GC + i
@@ -113,7 +113,7 @@ def interact(
     C: tl.constexpr, OUT: tl.constexpr, GC: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
     BC: tl.constexpr, BO: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, BS: tl.constexpr,
 ):  # fmt: skip
-    """Both norms of Z, G1, and the mixed channels with their statistics.  Saved: the mean and variance of Z."""
+    """Apply both norms of Z; compute G1, and mix channels, with their statistics; save the mean and variance of Z."""
     sample, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     i, o, d, n = tl.arange(0, BC), tl.arange(0, BO), tl.arange(0, BD), tl.arange(0, BN)
     c, mask_c, mask_d = group * GC + i, i < GC, d < D
@@ -139,7 +139,7 @@ def decode(
     samples, OUT: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
     BO: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, BS: tl.constexpr,
 ):  # fmt: skip
-    """The norm of the mixed channels, and G2."""
+    """Apply the norm of the mixed channels, save its mean and variance, and compute G2."""
     sample, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     i, d, n = tl.arange(0, BO), tl.arange(0, BD), tl.arange(0, BN)
     o, mask_o, mask_d = group * GO + i, i < GO, d < D
@@ -161,7 +161,7 @@ def decode_grad(
     samples, at_part, part_size, OUT: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
     BO: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
-    """From the gradient of G2: that of the norm's affine output, its sums for the norm, and the decoder's part."""
+    """Turn the gradient of G2 into that of the norm's affine output, its sums for the norm, and the decoder's part."""
     sample, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     i, d, n = tl.arange(0, BO), tl.arange(0, BD), tl.arange(0, BN)
     o, mask_o, mask_d = group * GO + i, i < GO, d < D
@@ -186,10 +186,10 @@ def interact_grad(
     C: tl.constexpr, OUT: tl.constexpr, GC: tl.constexpr, GO: tl.constexpr, D: tl.constexpr, N: tl.constexpr,
     BC: tl.constexpr, BO: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, BS: tl.constexpr,
 ):  # fmt: skip
-    """Back through the norm of the mixed channels, the mixing, and from G1; what is left is the norms of Z.
+    """Go back through the norm of the mixed channels and the mixing, and from G1; only the norms of Z are left.
 
-    grad_normal: the gradients of both norms' standardised outputs, each times its 1 / sqrt(var + eps), added up.
-    grad_affine (2, O): of the mixed norm's scale and shift.
+    grad_normal gets the gradients of both norms' standardised outputs, each times its 1 / sqrt(var + eps), added up;
+    grad_affine (2, O) gets those of the mixed norm's scale and shift.
     """
     sample, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     i, j, d, n = tl.arange(0, BC), tl.arange(0, BO), tl.arange(0, BD), tl.arange(0, BN)
@@ -236,7 +236,7 @@ def encode_grad(
     C: tl.constexpr, GC: tl.constexpr, P: tl.constexpr, D: tl.constexpr,
     BC: tl.constexpr, BP: tl.constexpr, BD: tl.constexpr, BS: tl.constexpr,
 ):  # fmt: skip
-    """Back through both norms of Z and the encoding.  grad_affine (4, C): scale and shift of one norm, of the other."""
+    """Go back through both norms of Z and the encoding; grad_affine (4, C) is scale and shift for G2, then for G1."""
     sample, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     i, d, p = tl.arange(0, BC), tl.arange(0, BD), tl.arange(0, BP)
     c, mask_c, mask_d = group * GC + i, i < GC, d < D
@@ -272,7 +272,7 @@ def infer(
     C: tl.constexpr, OUT: tl.constexpr, GC: tl.constexpr, GO: tl.constexpr, P: tl.constexpr, D: tl.constexpr,
     N: tl.constexpr, BC: tl.constexpr, BO: tl.constexpr, BP: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
-    """All of it at once, with running statistics."""
+    """Compute G1 and G2 in one kernel, with running statistics."""
     sample, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     i, j, d, p, n = tl.arange(0, BC), tl.arange(0, BO), tl.arange(0, BD), tl.arange(0, BP), tl.arange(0, BN)
     c, o, mask_c, mask_o, mask_d = group * GC + i, group * GO + j, i < GC, j < GO, d < D

@@ -1,6 +1,6 @@
-"""Adaptive average pooling on a GPU: one pass over the input in whatever layout it has, the same result every time.
+"""Pool adaptively on a GPU, in one pass over the input in whatever layout it has, with the same result every time.
 
-A matrix product reads it well only where channels are many, and PyTorch's own kernel adds up gradients in any order.
+A matrix product reads the input well only if channels are many, and PyTorch's kernel adds up gradients in any order.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from ..modes import differentiated, transformed
 from ..triton_device import no_device
 
-_MOST_TARGETS = 64  # beyond, the padded blocks of a program would not fit its registers
-_PIXELS, _CHANNELS = 128, 64  # of a program's block
+_MOST_TARGETS = 64  # Beyond this, the padded blocks of a program would not fit its registers.
+_PIXELS, _CHANNELS = 128, 64  # The size of a program's block.
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def can_run(x: Tensor, targets: tuple[int, ...]) -> str | None:
-    """Why :func:`run` cannot take its arguments; None: it can."""
+    """Tell why :func:`run` cannot take its arguments, or return None if it can."""
     problem = no_device(x.device.type, x.device.index, x.dtype)
     if problem is not None:
         return problem
@@ -39,7 +39,7 @@ def can_run(x: Tensor, targets: tuple[int, ...]) -> str | None:
 
 
 def run(x: Tensor, targets: tuple[int, ...]) -> Tensor:
-    """(B, C, *S) -> (B, C, prod(targets)), in float32."""
+    """Take adaptive averages: (B, C, *S) -> (B, C, prod(targets)), in float32."""
     if len(targets) == 1:
         x, targets = x.unsqueeze(2), (1, *targets)
     if len(targets) == 3:
@@ -48,13 +48,13 @@ def run(x: Tensor, targets: tuple[int, ...]) -> Tensor:
 
 
 def block(size: int) -> int:
-    """The side of a block that holds ``size``: what Triton's products take."""
+    """Return the side of a block that holds ``size``, a power of two of at least 16, as Triton's products take it."""
     return max(16, 1 << (size - 1).bit_length())
 
 
 @torch.library.custom_op('mmcgc::context_pool', mutates_args=())
 def context_pool(x: Tensor, targets: Sequence[int]) -> Tensor:
-    """(B, C, H, W) -> (B, h * w, C)."""
+    """Take adaptive averages: (B, C, H, W) -> (B, h * w, C), in float32."""
     from . import triton_pool_kernels as kernels
 
     (b, c, height, width), (high, wide) = x.shape, targets
@@ -69,7 +69,7 @@ def context_pool(x: Tensor, targets: Sequence[int]) -> Tensor:
 
 @torch.library.custom_op('mmcgc::context_pool_backward', mutates_args=())
 def context_pool_backward(grad: Tensor, x: Tensor, targets: Sequence[int]) -> Tensor:
-    """The gradient of x, in its layout."""
+    """Return the gradient of x, in its layout."""
     from . import triton_pool_kernels as kernels
 
     (b, c, height, width), (high, wide) = x.shape, targets

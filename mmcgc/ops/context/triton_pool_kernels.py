@@ -1,7 +1,7 @@
 """The Triton kernels of adaptive average pooling.
 
-Layouts: x (B, C, H, W) of any strides, pooled (B, PH * PW, C).  Blocks are padded to powers of two of at least 16, as
-``tl.dot`` wants them.
+Layouts: x (B, C, H, W) of any strides, pooled (B, PH * PW, C).  Blocks are padded to powers of two of at least 16,
+because ``tl.dot`` takes no others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import triton.language as tl
 
 @triton.jit
 def _window(position, target, size, TARGETS: tl.constexpr):
-    """Whether a position lies in the window of a target of adaptive pooling."""
+    """Tell whether a position lies in the window of a target of adaptive pooling."""
     return (position >= target * size // TARGETS) & (position < ((target + 1) * size + TARGETS - 1) // TARGETS)
 
 
@@ -26,7 +26,7 @@ def pool(
     x, pooled, stride_b, stride_c, stride_h, stride_w, height, width, C: tl.constexpr, PH: tl.constexpr,
     PW: tl.constexpr, BW: tl.constexpr, BX: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Adaptive average pooling; a program fills one row of the target for a block of channels."""
+    """Take adaptive averages; a program fills one row of the target for a block of channels."""
     sample, i = (tl.program_id(0) // PH).to(tl.int64), tl.program_id(0) % PH
     c, j = tl.program_id(1) * BC + tl.arange(0, BC), tl.arange(0, BW)
     rows = _length(i, height, PH)
@@ -48,7 +48,7 @@ def pool_grad(
     grad, out, stride_gb, stride_gc, stride_gp, stride_b, stride_c, stride_h, stride_w, height, width, C: tl.constexpr,
     PH: tl.constexpr, PW: tl.constexpr, BP: tl.constexpr, BX: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Back through :func:`pool`; a program fills a block of pixels and channels."""
+    """Go back through :func:`pool`; a program fills a block of pixels and channels."""
     sample = tl.program_id(0).to(tl.int64)
     s, c, p = tl.program_id(1) * BX + tl.arange(0, BX), tl.program_id(2) * BC + tl.arange(0, BC), tl.arange(0, BP)
     h, w, i, j = s // width, s % width, p // PW, p % PW

@@ -1,1 +1,1 @@
-"""The gated convolution: the choice of a backend, and one file a backend."""
+"""The gated convolution: ``functional`` chooses a backend, and each backend has a file of its own."""

@@ -1,4 +1,4 @@
-"""``context_gated_conv``: argument checks, mixed precision, choice of backend."""
+"""Check the arguments of a gated convolution, cast them under autocast, and run it by the backend of choice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..gating import COMBINES
 from . import portable, reference, tiled, triton_conv
 
 BACKENDS = {'triton': triton_conv, 'tiled': tiled, 'reference': reference, 'portable': portable}
-# The order in which they are tried, by the device of x; 'cpu' stands for all others.
+# The order in which backends are tried, by the device of x; 'cpu' stands for all devices but CUDA.
 _ORDER = {'cuda': ('triton', 'tiled', 'reference'), 'cpu': ('tiled', 'reference')}
 
 
@@ -33,7 +33,7 @@ def context_gated_conv(
 ) -> Tensor:
     """Convolve every sample with its own gated kernel (paper, Eq. 1).
 
-    Equivalent, sample by sample, to
+    For sample b the result equals
     ``conv(x[b], weight * sigmoid(gate_in[b][None] + gate_out[b][:, None]), bias, stride, ...)``.
 
     Args:
@@ -42,9 +42,9 @@ def context_gated_conv(
         gate_in: (B, C, *K), the term inside the sigmoid that is shared over output channels; None leaves it out.
         gate_out: (B, O, *K), the term that is shared over input channels; None leaves it out.
         bias: (O,), added after the convolution, not gated.
-        stride, padding, dilation, groups: as in :func:`torch.nn.functional.conv2d`; padding may be 'same' or 'valid'.
-        combine: how the two terms meet: 'sum', 'product' or 'sigmoid_product' (see :func:`gate_values`).
-        backend: 'triton' (NVIDIA GPUs), 'tiled', 'reference' or 'portable'; None takes the first that can run on the
+        stride, padding, dilation, groups: As in :func:`torch.nn.functional.conv2d`; padding may be 'same' or 'valid'.
+        combine: How the two terms meet: 'sum', 'product' or 'sigmoid_product' (see :func:`gate_values`).
+        backend: 'triton' (NVIDIA GPUs), 'tiled', 'reference' or 'portable'.  None takes the first that can run on the
             device, 'portable' for ONNX, or 'reference' within the transformations of ``torch.func`` and for derivatives
             taken forward, which the first two refuse.
 
@@ -52,7 +52,7 @@ def context_gated_conv(
         (B, O, *S').  Under autocast ``x`` and ``weight`` are cast to its dtype; the gate stays in float32.
 
     Raises:
-        ValueError: shapes that do not fit together, or an unknown combine or backend.
+        ValueError: If arguments do not fit together, combine or backend is unknown, or the backend cannot run here.
     """
     nd = x.dim() - 2
     if nd not in (1, 2, 3) or weight.dim() != x.dim():

@@ -1,8 +1,8 @@
-"""What the operators of all backends share: the result's shape and layout, and how torch sees them.
+"""Give the operators of all backends their result's shape and layout, and make them known to torch.
 
-A backend's forward operator takes (x, weight, gate_in, gate_out, bias, stride, padding, dilation, ...) and its backward
-operator (grad, x, weight, gate_in, gate_out, the same settings, need_x, need_weight_or_gate).  An empty tensor stands
-for a gradient that is not needed.
+A backend's forward operator takes (x, weight, gate_in, gate_out, bias, stride, padding, dilation, ...).  Its backward
+operator takes (grad, x, weight, gate_in, gate_out, the same settings, need_x, need_weight_or_gate).  An empty tensor
+stands for a gradient that is not needed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from . import reference
 
 
 def result_format(x: Tensor) -> torch.memory_format:
-    """The memory format that the result takes from ``x``."""
+    """Return the memory format that the result takes from ``x``."""
     last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
     return last if x.is_contiguous(memory_format=last) and not x.is_contiguous() else torch.contiguous_format
 
@@ -26,7 +26,7 @@ def result_format(x: Tensor) -> torch.memory_format:
 def output_shape(
     x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
 ) -> list[int]:
-    """(B, O, *S')."""
+    """Return the shape of the result, (B, O, *S')."""
     axes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
     return [x.shape[0], weight.shape[0], *((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in axes)]
 
@@ -36,7 +36,7 @@ def register(
     backward: CustomOpDef,
     grad_like: Callable[[Tensor], Tensor] = lambda t: t.new_empty(t.shape),
 ) -> None:
-    """Tell torch the results' shapes and the gradient; nothing is saved but x, weight, gate_in and gate_out.
+    """Tell torch the results' shapes and how to differentiate; only x, weight, gate_in and gate_out are saved.
 
     ``grad_like`` gives the layout of the gradients of weight, gate_in and gate_out; by default they are contiguous.
     """
@@ -70,8 +70,8 @@ def register(
 
 
 def _formula_gradients(grad: Tensor, tensors: Sequence[Tensor | None], settings: Sequence) -> list[Tensor | None]:
-    """Gradients of x, weight, gate_in and gate_out by the literal formula, which any transformation takes."""
-    settings = (*settings, 1, 'sum')[:5]  # without groups and combine where an operator takes no other
+    """Give the gradients of x, weight, gate_in and gate_out by the formula, which any transformation takes."""
+    settings = (*settings, 1, 'sum')[:5]  # what groups and combine are if an operator takes neither
 
     def formula(given: dict[int, Tensor]) -> Tensor:
         return reference.run(*map(given.get, range(4)), None, *settings)

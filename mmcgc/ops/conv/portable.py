@@ -1,7 +1,7 @@
-"""The convolution as slices and one matrix product, which every exporter and runtime knows.
+"""Compute the convolution by slices and one matrix product, which every exporter and runtime knows.
 
-A convolution with the batch folded into its groups, which the other backends use, has as many groups as samples: ONNX
-wants that number before it has seen the batch.  Takes the memory of the unfolded input, one copy a kernel element.
+With the batch folded into its groups, a convolution would have as many groups as samples, and ONNX wants that number
+before it has seen the batch.  This way takes the memory of the unfolded input, one copy for each kernel element.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..gating import gate_values
 
 
 def can_run(x: Tensor, *arguments) -> str | None:
-    """Why this backend cannot take the arguments of :func:`run`; None: it can."""
+    """Tell why this backend cannot take the arguments of :func:`run`, or return None if it can."""
     return None
 
 
@@ -32,7 +32,7 @@ def run(
     groups: int,
     combine: str,
 ) -> Tensor:
-    """(B, C, *S) -> (B, O, *S'), differentiable any number of times."""
+    """Convolve (B, C, *S) to (B, O, *S'); the result can be differentiated any number of times."""
     kernels = weight * gate_values(gate_in, gate_out, weight.shape[0], groups, combine)  # (B, O, C/g, *K)
     kernels = kernels.to(x.dtype).flatten(2).unflatten(1, (groups, -1))  # (B, g, O/g, C/g * n)
     x = F.pad(x, [p for both in reversed(padding) for p in (both, both)])
@@ -50,8 +50,8 @@ def run(
 
 
 def _cut(x: Tensor, axis: int, start: int, size: int, step: int) -> Tensor:
-    """``size`` positions of an axis; by their indices where they lie apart, as an exporter that knows no sizes cannot
-    tell that a slice of that many ends within the axis."""
+    """Take ``size`` positions of an axis, by their indices if they lie apart, because an exporter that knows no sizes
+    cannot tell that a slice of that many ends within the axis."""
     if step == 1:
         return x.narrow(axis, start, size)
     return x.index_select(axis, torch.arange(size, device=x.device) * step + start)

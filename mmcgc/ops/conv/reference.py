@@ -1,4 +1,4 @@
-"""The formula, literally: one gated kernel and one ordinary convolution per sample.  Ground truth of the tests."""
+"""Compute the formula literally, by one gated kernel and one ordinary convolution per sample, as the tests' truth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CONVS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 def can_run(x: Tensor, *arguments) -> str | None:
-    """Why this backend cannot take the arguments of :func:`run`; None: it can."""
+    """Tell why this backend cannot take the arguments of :func:`run`, or return None if it can."""
     return None
 
 
@@ -28,7 +28,7 @@ def run(
     groups: int,
     combine: str,
 ) -> Tensor:
-    """(B, C, *S) -> (B, O, *S'), differentiable any number of times."""
+    """Convolve (B, C, *S) to (B, O, *S'); the result can be differentiated any number of times."""
     conv = _CONVS[x.dim() - 2]
     if len(x) == 0:
         return conv(x, weight, bias, stride, padding, dilation, groups)

@@ -20,7 +20,7 @@ from .views import to_2d
 
 
 def can_run(x: Tensor, *arguments) -> str | None:
-    """Why this backend cannot take the arguments of :func:`run`; None: it can."""
+    """Tell why this backend cannot take the arguments of :func:`run`, or return None if it can."""
     if transformed():
         return 'its operator takes no transformation of functions, nor derivatives taken forward'
     return None if x.is_floating_point() else f'it needs a floating-point input, got {x.dtype}'

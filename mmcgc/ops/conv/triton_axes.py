@@ -1,4 +1,4 @@
-"""How a convolution's outputs meet its inputs along one axis, forward and for the gradient of the input."""
+"""Say which inputs the outputs of a convolution read along one axis, forward and for the gradient of the input."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Axis(NamedTuple):
     """Through its i-th tap, pixel u of ``count`` reads pixel ``u * mul + first + i * step`` of ``size``.
 
-    The taps are ``tap + i * tap_step`` of the kernel, ``taps`` in number; the result of pixel u goes to pixel
-    ``offset + u * stride`` of ``full``.
+    There are ``taps`` taps, which are the elements ``tap + i * tap_step`` of the kernel.  The result of pixel u goes to
+    pixel ``offset + u * stride`` of ``full``.
     """
 
     size: int
@@ -26,16 +26,16 @@ class Axis(NamedTuple):
 
 
 def forward_axis(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> Axis:
-    """From ``size`` inputs to ``out`` outputs."""
+    """Give the axis of the forward pass, from ``size`` inputs to ``out`` outputs."""
     return Axis(size, out, stride, -padding, dilation, kernel, 0, 1, out, 0, 1)
 
 
 def gradient_axes(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> list[Axis]:
-    """From the gradients of ``out`` outputs to those of ``size`` inputs.
+    """Give the axes that lead from the gradients of ``out`` outputs to those of ``size`` inputs.
 
-    Input p adds to output q through tap i where p = q * stride - padding + i * dilation.  Inputs that are ``stride``
-    apart share their taps, so that each of the ``stride`` classes is a dense convolution with some of the taps, or
-    none.
+    Input p adds to output q through tap i if p = q * stride - padding + i * dilation.  Inputs that are ``stride`` apart
+    share their taps, so that each of the ``stride`` classes of inputs is a dense convolution with some of the taps, or
+    with none.
     """
     axes = []
     for offset in range(min(stride, size)):

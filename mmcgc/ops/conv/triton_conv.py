@@ -1,9 +1,9 @@
-"""The GPU backend: Triton kernels that gate the weights in registers, so that no sample's kernel is ever in memory.
+"""Convolve on a GPU by Triton kernels that gate the weights in registers, so that no sample's kernel is in memory.
 
-Everything is read and written channels-last.  What lies otherwise is copied for the call, and the result takes the
-layout of x: a contiguous x costs one more pass over it and over the result, as with cuDNN's half precision kernels.
-Sums are kept in float32; products of float32 run in TF32 where ``torch.backends.cudnn`` lets convolutions do so.
-Triton launches on the current device, which the operators therefore make that of x.
+Everything is read and written channels-last.  A tensor that lies otherwise is copied for the call, and the result takes
+the layout of x: a contiguous x costs one more pass over it and over the result, as with cuDNN's half precision kernels.
+Sums are kept in float32; products of float32 run in TF32 if ``torch.backends.cudnn`` lets convolutions do so.
+Triton launches on the current device, so the operators make the device of x the current one.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .triton_axes import Axis, forward_axis, gradient_axes
 from .triton_tiles import Tiles, conv_tiles, pick, weight_grad_tiles
 from .views import frames_to_samples, has_2d_view
 
-# A weight gradient's samples are shared among programs until there are as many as fill a large GPU several times.
+# The samples of a weight's gradient are divided among about so many programs, which fill a large GPU several times.
 _PROGRAMS = 1024
-_MOST_TAPS = 32  # bits of the masks that tell which of them lie within the input
+_MOST_TAPS = 32  # The masks that tell which taps lie within the input have so many bits.
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def can_run(x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, combine) -> str | None:
-    """Why this backend cannot take the arguments of :func:`run`; None: it can."""
+    """Tell why this backend cannot take the arguments of :func:`run`, or return None if it can."""
     tensors = [t for t in (x, weight, gate_in, gate_out, bias) if t is not None]
     outputs = output_shape(x, weight, stride, padding, dilation)
     if transformed():
@@ -65,7 +65,7 @@ def run(
     groups: int,
     combine: str,
 ) -> Tensor:
-    """(B, C, *S) -> (B, O, *S'); a second derivative goes by the literal formula."""
+    """Convolve (B, C, *S) to (B, O, *S').  Second derivatives are those of the literal formula."""
     arguments, restore = frames_to_samples(x, weight, gate_in, gate_out, stride, padding, dilation)
     return restore(triton_conv(*arguments[:4], bias, *arguments[4:]))
 
@@ -81,7 +81,7 @@ def triton_conv(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    """(B, C, H, W) -> (B, O, H', W')."""
+    """Convolve (B, C, H, W) to (B, O, H', W')."""
     shape = output_shape(x, weight, stride, padding, dilation)
     h, w = (forward_axis(*axis) for axis in _axes(x, shape, weight, stride, padding, dilation))
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=result_format(x))
@@ -111,7 +111,7 @@ def triton_conv_backward(
     need_x: bool,
     need_weight_or_gate: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x, weight, gate_in and gate_out; an empty tensor stands for one that is not needed."""
+    """Give the gradients of x, weight, gate_in and gate_out; one that is not needed is an empty tensor."""
     axes = list(_axes(x, grad.shape, weight, stride, padding, dilation))
     grads = [x.new_empty(0) for _ in range(4)]
     with torch.cuda.device_of(x):
@@ -125,7 +125,7 @@ def triton_conv_backward(
             sums = _weight_grad(grad, source, kernel, *factors, axes)
             for index, (t, like) in enumerate(zip(sums, (weight, gate_in, gate_out), strict=True), 1):
                 if like is not None:
-                    t = t.unflatten(1, weight.shape[2:]).movedim(-1, 1)[:, : like.shape[1]]  # shape of ``like``
+                    t = t.unflatten(1, weight.shape[2:]).movedim(-1, 1)[:, : like.shape[1]]  # of the shape of ``like``
                     same = t.stride() == like.stride() and t.dtype == like.dtype
                     grads[index] = t if same else torch.empty_like(like).copy_(t)
     return tuple(grads)
@@ -135,25 +135,25 @@ register(triton_conv, triton_conv_backward, torch.empty_like)
 
 
 def _precision() -> str:
-    """TF32 as cuDNN's convolutions may; since torch 2.9 a setting of its own, which the older flag also sets."""
+    """Give 'tf32' if cuDNN's convolutions may use it; torch 2.9 has its own setting, which the older flag sets too."""
     conv = getattr(torch.backends.cudnn, 'conv', None)
     allowed = torch.backends.cudnn.allow_tf32 if conv is None else conv.fp32_precision == 'tf32'
     return 'tf32' if allowed else 'ieee'
 
 
 def _hopper(x: Tensor) -> bool:
-    """Whether products run on tensor cores of the kind that Hopper brought."""
+    """Tell whether products run on tensor cores of the kind that Hopper brought."""
     half_or_tf32 = x.element_size() == 2 or _precision() == 'tf32'
     return half_or_tf32 and x.is_cuda and torch.cuda.get_device_capability(x.device)[0] >= 9
 
 
 def _axes(x, y_shape, weight, stride, padding, dilation):
-    """The arguments of :func:`forward_axis` for both axes."""
+    """Give the arguments of :func:`forward_axis` for both axes."""
     return zip(x.shape[2:], y_shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
 
 
 def _aligned(t: Tensor) -> Tensor:
-    """Channels-last, with zeros up to a multiple of four channels, for loads of 8 bytes or more."""
+    """Lay a tensor out channels-last, with zeros up to a multiple of four channels, for loads of 8 bytes or more."""
     return _padded(t, t.shape[1] + -t.shape[1] % 4).contiguous(memory_format=torch.channels_last)
 
 
@@ -162,9 +162,9 @@ def _padded(t: Tensor, channels: int) -> Tensor:
 
 
 def _factors(gate_in: Tensor | None, gate_out: Tensor | None, kernel: Tensor) -> list[Tensor | None]:
-    """e^-gate of both terms as (B, taps, channels), whatever their layout; None where there is none.
+    """Give e^-gate of both terms as (B, taps, channels), whatever their layout, or None for a term that is missing.
 
-    Beside them flags (B, F) of blocks with terms beyond the range of float32.
+    Beside them it gives flags (B, F), which are set for blocks with terms beyond the range of float32.
     """
     from . import triton_kernels
 
@@ -188,7 +188,7 @@ def _factors(gate_in: Tensor | None, gate_out: Tensor | None, kernel: Tensor) ->
 
 
 def _written(out: Tensor, channels: int, write: Callable[[Tensor], None]) -> Tensor:
-    """``out``, filled with the first of the ``channels`` that ``write`` puts into a channels-last tensor."""
+    """Fill ``out`` with the first of the ``channels`` that ``write`` puts into a channels-last tensor; return it."""
     if out.shape[1] == channels and out.is_contiguous(memory_format=torch.channels_last):
         write(out)
         return out
@@ -199,7 +199,7 @@ def _written(out: Tensor, channels: int, write: Callable[[Tensor], None]) -> Ten
 
 
 def _gated_conv(source, weight, strides, factor_k, factor_n, flags, bias, out, h: Axis, w: Axis, tiles: Tiles) -> None:
-    """Launch; ``strides`` are the weight's over the outputs, taps and inputs of this launch."""
+    """Launch the kernel; ``strides`` are the weight's over the outputs, taps and inputs of this launch."""
     from . import triton_kernels
 
     inputs, outputs = source.shape[1], out.shape[1]
@@ -213,7 +213,7 @@ def _gated_conv(source, weight, strides, factor_k, factor_n, flags, bias, out, h
 
 
 def _input_grad(grad, weight, factor_in, factor_out, flags, out, axes) -> None:
-    """Fill ``out``: the forward kernel with inputs and outputs swapped, once for each class of pixels."""
+    """Fill ``out`` by the forward kernel with inputs and outputs swapped, once for each class of pixels."""
     (outputs, inputs), taps = weight.shape[:2], math.prod(weight.shape[2:])
     phases = list(product(*(gradient_axes(*axis) for axis in axes)))
     if any(axis.taps == 0 for phase in phases for axis in phase):
@@ -231,7 +231,7 @@ def _input_grad(grad, weight, factor_in, factor_out, flags, out, axes) -> None:
 
 
 def _weight_grad(grad, x, weight, factor_in, factor_out, flags, axes) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """(O, T, C), and where there is such a gate (B, T, C) and (B, T, O), in float32."""
+    """Give the gradients (O, T, C) and, if there are such gates, (B, T, C) and (B, T, O), in float32."""
     from . import triton_kernels
 
     h, w = (forward_axis(*axis) for axis in axes)
@@ -266,10 +266,10 @@ def _weight_grad(grad, x, weight, factor_in, factor_out, flags, axes) -> tuple[T
 
 
 def _flagged(flags: Tensor) -> dict[str, int]:
-    """How many flags a sample has, and a power of two that holds them."""
+    """Give the number of flags of a sample, and a power of two that holds it."""
     return dict(F=flags.shape[1], FP=1 << (flags.shape[1] - 1).bit_length())
 
 
 def _tiles(length: int, tile: int) -> int:
-    """How many tiles cover ``length``."""
+    """Count the tiles that cover ``length``."""
     return -(-length // tile)

@@ -1,17 +1,17 @@
-"""The Triton kernels: implicit matrix products over channels-last tensors, whose weights are gated in registers.
+"""The Triton kernels, which multiply channels-last tensors as implicit matrices and gate the weights in registers.
 
 Layouts: x (B, H, W, C), y (B, H', W', N), w (N, T, C), G1 (B, T, C) and G2 (B, T, N) with the T taps of the kernel.
-Offsets into a whole batch are 64 bits wide, those within one sample 32.
+Offsets into a whole batch are 64 bits wide, those within one sample 32 bits.
 
 ``h`` and ``w`` are an :class:`~mmcgc.ops.conv.triton_axes.Axis` each: through tap i, pixel u reads pixel
 ``u * mul + first + i * step`` of the source.
 
-The axis over which a tile's product sums is BT taps by BC channels: one tap where channels are many, several where
-they are few, so that a stem of 3 channels wastes a quarter of each product instead of 13 parts in 16.  With BT = 1
-whatever depends on the tap is a scalar, otherwise a vector, to which ``_row`` and ``_column`` give its axis.
+The axis over which a tile's product sums is BT taps by BC channels: one tap if there are many channels, several if
+there are few, so that a stem of 3 channels wastes a quarter of each product instead of 13 parts in 16.  With BT = 1
+whatever depends on the tap is a scalar; otherwise it is a vector, to which ``_row`` and ``_column`` give its axis.
 
-Gates come as factors: 1 / (1 + e^-a e^-b) is the sigmoid of a + b, so that exponentials are taken once of each term
-and an element of a sample's kernel costs one product and one reciprocal.  Only samples with a term beyond the range of
+Gates come as factors: 1 / (1 + e^-a e^-b) is the sigmoid of a + b, so the exponential of each term is taken once, and
+an element of a sample's kernel costs one product and one reciprocal.  Only samples with a term beyond the range of
 float32, which are flagged, take the exponential of each sum.
 """
 
@@ -39,10 +39,10 @@ def gate_factors(
     gate_in, in_b, in_c, in_t, gate_out, out_b, out_c, out_t, factor_in, factor_out, flags,
     C: tl.constexpr, N: tl.constexpr, T: tl.constexpr, BLOCKS: tl.constexpr, F: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """e^-gate in float32: factor_in (B, T, C) and factor_out (B, T, N), in BLOCKS blocks of a sample and the rest of F.
+    """Write e^-gate to factor_in (B, T, C), by BLOCKS of a sample's F blocks, and factor_out (B, T, N), by the others.
 
-    Beyond +-86, where a factor would leave the range of float32, stands the power p of two that it is, as -p or, where
-    p is negative, as 1 / p, and the flag (B, F) of the block is set.  NaN stays NaN.
+    For a term beyond +-86 the factor would leave the range of float32.  In its place stands the power p of two that it
+    is, as -p or, if p is negative, as 1 / p, and the flag (B, F) of the block is set.  NaN stays NaN.
     """
     sample, block = (tl.program_id(0) // F).to(tl.int64), tl.program_id(0) % F
     flag = flags + tl.program_id(0)
@@ -57,22 +57,22 @@ def gate_factors(
 
 @triton.jit
 def _extreme(flags, F: tl.constexpr, FP: tl.constexpr):
-    """Whether any of a sample's flags is set: 0 or 1."""
+    """Return 1 if any of a sample's flags is set, else 0."""
     i = tl.arange(0, FP)
     return tl.max(tl.load(flags + i, i < F, 0), 0)
 
 
 @triton.jit
 def _power(factor):
-    """The power of two that a factor is, or stands for."""
+    """Return the power of two that a factor is, or stands for."""
     return tl.where(factor < 0, tl.where(factor < -1, -factor, 1 / factor), tl.log2(factor))
 
 
 @triton.jit
 def _gate(one, other, EXACT: tl.constexpr, FAST: tl.constexpr):
-    """1 / (1 + one * other), where EXACT of factors that may stand for powers.
+    """Return 1 / (1 + one * other); if EXACT, the factors may stand for powers.
 
-    FAST: in one instruction, good to one unit in the last place, where the division takes nine.
+    If FAST, the reciprocal is one instruction, good to one unit in the last place, while a division takes nine.
     """
     if EXACT:
         factor = tl.exp2(_power(one) + _power(other))
@@ -97,13 +97,13 @@ def _column(value, BT: tl.constexpr):
 
 @triton.jit
 def _inside(position, size):
-    """0 <= position < size, in one comparison."""
+    """Tell whether 0 <= position < size, in one comparison."""
     return position.to(tl.uint32, bitcast=True) < size
 
 
 @triton.jit
 def _within(pixel, axis, TAPS: tl.constexpr):
-    """Bit i: whether the pixel reads through tap i from within the source.  Later tests are one instruction each."""
+    """Set bit i if the pixel reads through tap i from within the source.  Later tests are one instruction each."""
     bits = tl.zeros_like(pixel)
     for i in tl.static_range(TAPS):
         source = pixel * axis.mul + (axis.first + i * axis.step)
@@ -118,10 +118,10 @@ def gated_conv(
     BN: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, BT: tl.constexpr, F: tl.constexpr, FP: tl.constexpr,
     PRECISION: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
-    """``dst[b, p, n] = sum over taps and k of src[b, source(p, tap), k] * weight[n, tap, k] * gate``, plus the bias.
+    """Write to dst[b, p, n] the sum over taps and k of src[b, source(p, tap), k] * weight[n, tap, k] * gate, plus bias.
 
-    The forward pass, and with inputs and outputs swapped the gradient of x.  NH by NW taps take part, at most 32 each.
-    The gated weights are the left operand of the product: Hopper's wgmma takes that one from registers.
+    This is the forward pass and, with inputs and outputs swapped, the gradient of x.  NH by NW taps take part, at most
+    32 each.  The gated weights are the left operand of the product, because Hopper's wgmma takes it from registers.
     """
     BK: tl.constexpr = BT * BC
     tiles_n: tl.constexpr = (N + BN - 1) // BN
@@ -144,7 +144,7 @@ def gated_conv(
 
     extreme = _extreme(flags + sample * F, F, FP)
     acc = tl.zeros((BN, BP), tl.float32)
-    for EXACT in tl.static_range(2):  # the loop of ordinary samples has no part of the other's
+    for EXACT in tl.static_range(2):  # two loops, so that the one of ordinary samples is short
         if extreme == EXACT:
             for block in range(blocks_t * blocks_k):
                 if BT == 1:
@@ -188,12 +188,12 @@ def gated_conv_weight_grad(
     BN: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr, BT: tl.constexpr, ONE: tl.constexpr,
     F: tl.constexpr, FP: tl.constexpr, PRECISION: tl.constexpr, FAST: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of the weight and of both gate terms, as partial sums: no atomics, the same result every time.
+    """Write the gradients of the weight and of both gate terms as partial sums; every run gives the same result.
 
     A program owns a tile of the kernel and a run of ``per_split`` samples.  The gradient of one sample's gated kernel
-    stays in registers; what leaves is its sum over the run, weighted by the gate, to weight_part (splits, N, T, C), and
+    stays in registers.  Written are its sum over the run, weighted by the gate, to weight_part (splits, N, T, C), and
     for each sample its sums over the tile's outputs to in_part (tiles of N, B, T, C) and over the tile's channels to
-    out_part (tiles of C, B, T, N).  ONE: a sample's pixels fit one tile.
+    out_part (tiles of C, B, T, N).  This takes no atomics.  If ONE, a sample's pixels fit one tile.
     """
     BR: tl.constexpr = BT * BC
     tiles_n: tl.constexpr = (N + BN - 1) // BN

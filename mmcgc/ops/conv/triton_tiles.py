@@ -1,4 +1,4 @@
-"""Tile sizes of the Triton kernels: a rule of thumb, and on request a search among its neighbours."""
+"""Choose the tile sizes of the Triton kernels by a rule of thumb or, on request, a search among its neighbours."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ _found: dict[Hashable, Tiles] = {}
 
 
 class Tiles(NamedTuple):
-    """What one program works on, and with how many warps and stages of prefetching."""
+    """The part that one program works on, and how many warps and stages of prefetching it uses."""
 
-    rows: int  # output channels of what it computes
+    rows: int  # output channels that it computes
     pixels: int
-    channels: int  # channels and taps of the axis that the kernel has beside its outputs
+    channels: int  # these and the taps make up the axis that the kernel has beside its outputs
     taps: int
     warps: int
     stages: int
 
 
 def conv_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: int, hopper: bool) -> list[Tiles]:
-    """For the forward pass and the gradient of the input; the first is the rule of thumb, as measured on an H200.
+    """Give tiles for the forward pass and the input's gradient; the first is the rule of thumb, measured on an H200.
 
-    The weights of a tile are gated once for all its pixels, so wide tiles are better, up to what registers hold: all
-    pixels of a sample where they are 256 at most, otherwise 128, or 256 where a large map meets few outputs and the
-    tensor cores are Hopper's.
+    The weights of a tile are gated once for all its pixels, so wide tiles are better, up to what registers hold.  That
+    is 128 pixels or, on Hopper's tensor cores, 256 if a sample has no more of them or there are at most 64 outputs.
 
     Args:
-        inputs, outputs: channels that the kernel sums over, and that it writes.
-        taps: elements of the kernel.
-        pixels: of a sample that a launch writes.
-        size: bytes of an element.
-        hopper: whether the products run on tensor cores that keep only their sums in registers.
+        inputs, outputs: Channels that the kernel sums over, and that it writes.
+        taps: Elements of the kernel.
+        pixels: Pixels of a sample that a launch writes.
+        size: Bytes of an element.
+        hopper: Whether the products run on tensor cores that keep only their sums in registers.
     """
     tall = 128 if outputs > 64 else 64
     rule = 256 if hopper and (pixels <= 256 or tall == 64) else 128
@@ -48,9 +47,9 @@ def conv_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: int, hop
 
 
 def weight_grad_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: int) -> list[Tiles]:
-    """For the gradients of the weight and the gate; arguments as for :func:`conv_tiles`.
+    """Give tiles for the gradients of the weight and the gate; the arguments are those of :func:`conv_tiles`.
 
-    Larger tiles than these do not fit: the sum over samples, one sample's gradient and the weight are in registers.
+    Larger tiles do not fit, because the sum over samples, one sample's gradient and the weight are in registers.
     """
     tall = (128 if pixels > 64 and outputs > 64 else 64) * 2 // size
     sides = [(tall, 64), (192 * 2 // size - tall, 64), (64, 128)]
@@ -63,10 +62,10 @@ def weight_grad_tiles(inputs: int, outputs: int, taps: int, pixels: int, size: i
 
 
 def pick(key: Hashable, candidates: list[Tiles], launch: Callable[[Tiles], _Result]) -> _Result:
-    """``launch`` with the first of ``candidates``; with MMCGC_TRITON_AUTOTUNE=1, with the quickest.
+    """Run ``launch`` with the first of ``candidates`` or, with MMCGC_TRITON_AUTOTUNE=1, with the quickest.
 
     The search times each candidate once for every ``key`` and process.  Which one wins can differ between processes,
-    and with it the rounding of the results: that is why it must be asked for.
+    and with it the rounding of the results, which is why the search must be asked for.
     """
     best = _found.get(key)
     if best is None and _searching():
@@ -75,7 +74,7 @@ def pick(key: Hashable, candidates: list[Tiles], launch: Callable[[Tiles], _Resu
 
 
 def _searching() -> bool:
-    """Nothing is timed while a CUDA graph is captured."""
+    """Tell whether to search; nothing is timed while a CUDA graph is captured."""
     wanted = os.environ.get(AUTOTUNE) == '1' and torch.cuda.is_available()
     return wanted and not torch.cuda.is_current_stream_capturing()
 
@@ -91,12 +90,12 @@ def _milliseconds(launch: Callable[[], object]) -> float:
 
 
 def _power(value: int, low: int, high: int) -> int:
-    """The least power of two that holds ``value``, within bounds."""
+    """Return the least power of two that holds ``value``, within bounds."""
     return max(low, min(high, 1 << (value - 1).bit_length()))
 
 
 def _columns(channels: int, taps: int, most: int) -> tuple[int, int]:
-    """Channels and taps of a tile: one tap of 32 channels or more, or as many taps as make up 32."""
+    """Choose the channels and taps of a tile: one tap of 32 channels or more, or as many taps as make up 32."""
     wide = _power(channels, 1, most)
     together = 1 if wide >= 32 else _power(taps, 1, 32 // wide)
     return max(wide, 16 // together), together

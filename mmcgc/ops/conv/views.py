@@ -1,4 +1,4 @@
-"""Convolutions over one or three axes as convolutions over two: views, nothing computed."""
+"""View convolutions over one or three axes as convolutions over two; nothing is computed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def to_2d(
     padding: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> tuple[tuple, Callable[[Tensor], Tensor]]:
-    """The same convolution over fewer axes, where there is one.
+    """View a convolution as the same one over two axes, if there is such a view.
 
     1D is 2D over one row, and a (k, 1, 1) kernel is 2D over (T, H * W); other kernels over three axes stay.
 
     Returns:
-        The arguments anew, and the function that gives their result the axes of ``x``.
+        The arguments of that convolution, and the function that gives its result the axes of ``x``.
     """
     if x.dim() == 3:
         tensors = (None if t is None else t.unsqueeze(2) for t in (x, weight, gate_in, gate_out))
@@ -42,9 +42,9 @@ def frames_to_samples(
     padding: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> tuple[tuple, Callable[[Tensor], Tensor]]:
-    """As :func:`to_2d`, and a (1, k, k) kernel as 2D over the frames, each a sample with its clip's gate.
+    """Do as :func:`to_2d`, and view a (1, k, k) kernel as 2D over the frames, each a sample with its clip's gate.
 
-    The frames are a view where ``x`` is channels-last, otherwise a copy; the gate terms are repeated for them.
+    The frames are a view if ``x`` is channels-last, otherwise a copy; the gate terms are repeated for them.
     """
     if _over_time(weight, stride, padding) or not _over_frames(weight, stride, padding):
         return to_2d(x, weight, gate_in, gate_out, stride, padding, dilation)
@@ -56,7 +56,7 @@ def frames_to_samples(
 
 
 def has_2d_view(weight: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]) -> bool:
-    """Whether :func:`frames_to_samples` leaves two axes."""
+    """Tell whether :func:`frames_to_samples` leaves two axes."""
     return weight.dim() < 5 or _over_time(weight, stride, padding) or _over_frames(weight, stride, padding)
 
 
