@@ -12,7 +12,16 @@ from mmcgc import __version__
 from mmcgc.utils import register_all_modules
 
 ROOT = Path(__file__).resolve().parent.parent
-GUIDES = ('how-it-works', 'your-model', 'neighbours', 'new-variant', 'export', 'backends', 'performance', 'performance-tables')
+GUIDES = (
+    'how-it-works',
+    'your-model',
+    'neighbours',
+    'new-variant',
+    'export',
+    'backends',
+    'performance',
+    'performance-tables',
+)
 RUNS = ('data', 'reproduce', 'compare', 'runs/README', 'interruptions', 'gallery', 'troubleshooting')
 API = ('layers', 'operators', 'models', 'translation', 'datasets', 'training', 'metrics', 'tools', 'analysis', 'names')
 
