@@ -122,6 +122,16 @@ def test_gates_are_where_the_name_says(name):
     assert all(m.backend is None for m in gated)
 
 
+@pytest.mark.parametrize('name', [name for name in LEAVES if 'sthv1-video' in name])
+def test_video_files_change_the_data_alone(name):
+    """A leaf on video files is its twin on frames but for the data, and a gated one has a plain one beside it."""
+    config, twin = LEAVES[name], LEAVES[name.replace('-video', '')]
+    differing = {key for key in config.keys() | twin.keys() if config.get(key) != twin.get(key)}
+    parts = ('_dataloader', '_dataset', '_pipeline')
+    assert {key for key in differing if not key.endswith(parts)} == {'data', 'opening', 'decoding'}
+    assert name[:3] + name[name.index('_') :] in LEAVES
+
+
 @pytest.fixture(scope='module')
 def clips(tmp_path_factory):
     """Three moving squares as frame folders and as video files, with annotation lists."""

@@ -1,10 +1,2 @@
-_base_ = [
-    '../../_base_/models/p3d_r50.py',
-    '../../_base_/datasets/sthv1_32f_videos.py',
-    '../../_base_/schedules/sthv1_50e.py',
-    '../../_base_/action_runtime.py',
-]
-model = dict(
-    backbone=dict(conv_cfg=dict(type='CGConv3d', num_frames=32), temporal_conv_cfg=dict(type='CGConv3d')),
-    cls_head=dict(num_classes=174, dropout_ratio=0.8),
-)
+_base_ = 'p3d_imagenet-pretrained-r50_8xb8-32x1x1-50e_sthv1-video-rgb.py'
+model = dict(backbone=dict(conv_cfg=dict(type='CGConv3d', num_frames=32), temporal_conv_cfg=dict(type='CGConv3d')))

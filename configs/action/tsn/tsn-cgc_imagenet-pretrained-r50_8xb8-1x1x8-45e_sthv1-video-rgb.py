@@ -1,10 +1,2 @@
-_base_ = [
-    'mmaction::_base_/models/tsn_r50.py',
-    '../../_base_/datasets/sthv1_8f_videos.py',
-    '../../_base_/schedules/sthv1_45e.py',
-    '../../_base_/action_runtime.py',
-]
-model = dict(
-    backbone=dict(pretrained='torchvision://resnet50', conv_cfg=dict(type='CGConv', num_segments=8)),
-    cls_head=dict(num_classes=174, dropout_ratio=0.5),
-)
+_base_ = 'tsn_imagenet-pretrained-r50_8xb8-1x1x8-45e_sthv1-video-rgb.py'
+model = dict(backbone=dict(conv_cfg=dict(type='CGConv', num_segments=8)))
