@@ -94,7 +94,7 @@ def conversion_plan(
 def describe_gates(model: nn.Module, plan: dict[str, str | None] | None = None) -> str:
     """Say how many of a network's convolutions with more than one kernel element are gated, which are not and, if some
     gates are frozen, how many learn."""
-    gated = gated_layers(model)
+    gated: dict[str, Any] = gated_layers(model)
     convs = {n for n, m in model.named_modules() if isinstance(m, _ConvNd) and any(k > 1 for k in m.kernel_size)}
     text = f'{len(convs & set(gated))} of {len(convs)} convolutions with more than one kernel element are gated'
     learning = [name for name, layer in gated.items() if any(p.requires_grad for p in layer.gate.parameters())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -266,19 +267,15 @@ class ContextGate(nn.Module):
 
         None stands for a network of another form, and for one with a layer that has to be called.
         """
-        if self.branches != 'both' or self.separate_encoding or not hasattr(self, 'interact_norm'):
+        usual = self.branches == 'both' and hasattr(self, 'interact_norm') and hasattr(self, 'decode_out')
+        if not usual or self.separate_encoding or (self.num_frames and self.temporal_decoder == 'additive'):
             return None
-        if not hasattr(self, 'decode_out') or (self.num_frames is not None and self.temporal_decoder == 'additive'):
+        linears: Any = self.context_encoding, self.channel_interacting, self.decode_in, self.decode_out
+        norms: Any = self.context_norm, self.interact_norm, self.interacted_norm
+        plain = all(is_plain(layer, nn.Linear) and layer.bias is None for layer in linears)
+        if not plain or not all(is_plain(norm, nn.BatchNorm1d) for norm in norms):
             return None
-        linears = self.context_encoding, self.channel_interacting, self.decode_in, self.decode_out
-        norms = self.context_norm, self.interact_norm, self.interacted_norm
-        if not all(is_plain(layer, nn.Linear) and layer.bias is None for layer in linears):
-            return None
-        if not all(is_plain(norm, nn.BatchNorm1d) for norm in norms):
-            return None
-        return [layer.weight for layer in linears], [
-            Norm(*(getattr(norm, name) for name in Norm._fields)) for norm in norms
-        ]
+        return [layer.weight for layer in linears], [Norm(*(getattr(n, key) for key in Norm._fields)) for n in norms]
 
     def extra_repr(self) -> str:
         return (
