@@ -4,7 +4,7 @@ import argparse
 
 import torch
 
-from mmcgc.analysis.speed.benchmark import ARMS, PASSES, benchmark, table
+from mmcgc.analysis.speed.benchmark import ARMS, PASSES, benchmark, check_ratios, table
 from mmcgc.analysis.tables import append_csv
 from mmcgc.command_line import plain_errors
 from mmcgc.whole_file import check_outputs
@@ -31,6 +31,13 @@ def parse_args() -> argparse.Namespace:
         help='freed memory stays with the process (glibc), so that none is fetched anew in a turn',
     )
     parser.add_argument('--csv', help='a file to append the rows to')
+    parser.add_argument(
+        '--fail-above',
+        type=float,
+        metavar='RATIO',
+        help='exit with an error if the gated network, or one of its layers, takes more than so many times as long as '
+        'the plain one',
+    )
     return parser.parse_args()
 
 
@@ -58,6 +65,8 @@ def main() -> None:
         print(table(rows))
         if args.csv:
             append_csv(rows, args.csv)
+        if args.fail_above is not None:
+            check_ratios(rows, args.fail_above)
 
 
 if __name__ == '__main__':

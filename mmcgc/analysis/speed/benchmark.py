@@ -141,6 +141,24 @@ def benchmark(
     return rows
 
 
+def check_ratios(rows: list[dict], most: float) -> None:
+    """Raise an error if a gated network or layer among the rows is slower than it may be.
+
+    Args:
+        rows: Rows of :func:`benchmark`.
+        most: The largest ratio to the plain network, as a median, that passes.
+
+    Raises:
+        ValueError: If a row of the arm 'mmcgc' is above it; names the first.
+    """
+    for row in rows:
+        if row['arm'] == 'mmcgc' and row['ratio'] > most:
+            raise ValueError(
+                f'the {row["pass"]} of {row["layer"]} takes {row["ratio"]:.2f} times as long as without gates, more '
+                f'than {most:g}: find what has made it slower, or measure again if the machine is not quiet'
+            )
+
+
 def table(rows: list[dict]) -> str:
     """Return the rows as a Markdown table, and a line on how they were measured."""
     header = ['layer', 'input', 'pass', 'arm', 'ms', 'ratio (p20, p80)', 'peak MiB']

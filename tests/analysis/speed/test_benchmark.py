@@ -13,7 +13,7 @@ from helpers import ROOT
 from matplotlib.image import imread
 from torch import nn
 
-from mmcgc.analysis.speed.benchmark import ARMS, benchmark, table
+from mmcgc.analysis.speed.benchmark import ARMS, benchmark, check_ratios, table
 from mmcgc.analysis.speed.peak_memory import peak_bytes
 from mmcgc.analysis.speed.plot_benchmark import draw_growth, draw_points, read_rows
 from mmcgc.analysis.speed.rivals import RIVALS, CondConv, rival_backends
@@ -183,14 +183,28 @@ def test_command(tmp_path):
         '--keep-memory',
         '--csv',
         str(out),
+        '--fail-above',
+        '0.001',
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1 and 'error: the forward of ' in done.stderr, done.stderr
     with out.open() as file:
         rows = list(csv.DictReader(file))
     assert {row['arm'] for row in rows} == {'plain', 'mmcgc'} and all(row['input'] == '2x9x512' for row in rows)
     assert all(row['memory'] == 'kept' for row in rows)
     assert '| layer' in done.stdout
+
+
+def test_a_ratio_above_the_limit_is_an_error():
+    rows = [
+        {'arm': arm, 'pass': which, 'layer': 'network', 'ratio': ratio}
+        for which, arm, ratio in [('forward', 'mmcgc', 1.4), ('step', 'mmcgc', 1.6), ('step', 'unfold', 9.0)]
+    ]
+    check_ratios(rows, 1.6)
+    with pytest.raises(
+        ValueError, match='the step of network takes 1.60 times as long as without gates, more than 1.5'
+    ):
+        check_ratios(rows, 1.5)
 
 
 @pytest.fixture(scope='module')
