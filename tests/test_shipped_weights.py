@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from collections import OrderedDict
 
 import pytest
 from helpers import ROOT
+from mmengine.registry import DefaultScope
 from mmpretrain import ImageClassificationInferencer
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -33,7 +35,8 @@ def test_the_test_tool_gives_the_recorded_figure(name, tmp_path):
     assert round(value, 2) == model['Results'][0]['Metrics']['Top 1 Accuracy']
 
 
-def test_the_inferencer_names_digits(tmp_path):
+def test_the_inferencer_names_digits(tmp_path, monkeypatch):
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())  # as in a fresh process
     digits = load_digits()
     pictures = [tmp_path / f'{i}.png' for i in range(20)]
     for path, picture in zip(pictures, digits.images[-20:], strict=True):

@@ -18,7 +18,8 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
 CONFIGS = ROOT / 'configs'
-LEAVES = {path.stem: path for path in sorted(CONFIGS.rglob('*.py')) if '_base_' not in path.parts}
+APART = ('_base_', 'detection', 'segmentation')  # no leaves, and leaves that only mmdet and mmseg can read
+LEAVES = {path.stem: path for path in sorted(CONFIGS.rglob('*.py')) if not {*APART} & {*path.parts}}
 LOADED = {name: Config.fromfile(path) for name, path in LEAVES.items()}
 IMAGE_LEAVES = [name for name, config in LOADED.items() if config.default_scope == 'mmpretrain']
 TWINS = [name for name in IMAGE_LEAVES if name.startswith('cgc-') and name.removeprefix('cgc-') in LEAVES]
