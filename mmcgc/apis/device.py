@@ -1,4 +1,4 @@
-"""Where a network runs."""
+"""Choose the device that a network runs on."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from mmengine.device import get_device
 
 
 def usable_device(name: str | None = None) -> str:
-    """The device of that name, or an accelerator where there is one.
+    """Return the name of a device that can be used here, by default that of an accelerator if there is one.
 
     Args:
-        name: ``cpu``, ``cuda:0``, ...
+        name: A device as PyTorch names it: ``cpu``, ``cuda:0``, ...
 
     Raises:
-        ValueError: It is no device, or not here.
+        ValueError: If there is no device of that name here.
     """
     name = name or get_device()
     try:
         torch.empty(0, device=name)
-    except (AssertionError, RuntimeError) as error:  # torch's ways of saying it
+    except (AssertionError, RuntimeError) as error:  # torch raises either
         reason = str(error).splitlines()[0]
         raise ValueError(f'the device {name!r} cannot be used here: {reason}; leave it out, or take cpu') from error
     return name
