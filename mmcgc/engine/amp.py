@@ -1,10 +1,12 @@
 """Train in mixed precision with or without an accelerator."""
 
+import logging
 from contextlib import contextmanager
 
 import torch
 from mmengine.config import ConfigDict
 from mmengine.device import get_device
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import nn
 
@@ -18,12 +20,33 @@ class BFloat16OptimWrapper(OptimWrapper):
     """Train under ``torch.autocast`` to bfloat16, whose range needs no loss scaling.
 
     Use it on devices that MMEngine's AmpOptimWrapper refuses, above all the CPU.  It takes OptimWrapper's arguments.
+    On a processor that has no instructions for bfloat16 it trains in float32, and warns.
     """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.autocasts = computes_bfloat16(get_device())
+        if not self.autocasts:
+            print_log(
+                'this processor has no instructions for bfloat16, and would take many times as long with it as with '
+                'float32: training in float32',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     @contextmanager
     def optim_context(self, model: nn.Module):
-        with super().optim_context(model), torch.autocast(get_device(), dtype=torch.bfloat16):
+        autocast = torch.autocast(get_device(), dtype=torch.bfloat16, enabled=self.autocasts)
+        with super().optim_context(model), autocast:
             yield
+
+
+def computes_bfloat16(device: str) -> bool:
+    """Tell whether a device computes in bfloat16 itself, which every one but an older CPU does.
+
+    A CPU without such instructions emulates them: a convolution may then take forty times as long as in float32.
+    """
+    return device != 'cpu' or (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def enable_amp(optim_wrapper: ConfigDict) -> None:
