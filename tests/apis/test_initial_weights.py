@@ -9,7 +9,7 @@ from mmcgc.apis.launch import load_config
 
 PAIRS = {
     'images': [f'classification/cifar10/{name}resnet20_1xb128-20e_cifar10' for name in ('', 'cgc-')],
-    'videos': [f'action/camera_motion/{name}_r18-half_1xb32-1x1x4-16e_camera-motion-64px-rgb'
+    'videos': [f'action/camera_motion/{name}_r14-quarter_1xb32-1x1x4-12e_camera-motion-64px-rgb'
                for name in ('tsn', 'tsn-cgc', 'tsm', 'tsm-cgc')],
     'sentences': [f'translation/multi30k/{name}_1xt4k-3k_multi30k-de-en'
                   for name in ('lightconv', 'lightconv-dynamic-encoder', 'cgc-lightconv')],
