@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,7 +34,7 @@ class GatedConv(Gated, _ConvNd):
     with ``(in_channels, out_channels, kernel_size)``, with ``num_frames`` if there are frames, and with the options of
     ``gate`` by name.  For x (B, C, *S) the module gives the two terms inside the sigmoid, (B, C, *K) and (B, O, *K), or
     None for one of them.  Like :class:`ContextGate`, it may say how the terms meet (``combine``) and by what the
-    sigmoid is multiplied (``gain``), and read the input beforehand (``read``).
+    sigmoid is multiplied (``gain``).
     """
 
     gate_type: type[nn.Module] = ContextGate
@@ -54,7 +53,6 @@ class GatedConv(Gated, _ConvNd):
         self.gate = self.gate_type(self.in_channels, self.out_channels, self.gated_kernel, **clip, **(gate or {}))
         stored = next(self.parameters())  # the weight itself may be computed at each call, and stale until then
         self.gate.to(stored.device, stored.dtype).train(self.training)
-        self._reads = hasattr(self.gate, 'read') and 'context' in inspect.signature(self.gate.forward).parameters
 
     @property
     def gated_kernel(self) -> tuple[int, ...]:
@@ -98,23 +96,22 @@ class GatedConv(Gated, _ConvNd):
         return self._gated(x, weight, bias)
 
     def _gated(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x, gate_in, gate_out = self._terms(x)
+        gate_in, gate_out = self._terms(x)
         padding: str | int | tuple[int, ...] = self.padding
         if self.padding_mode != 'zeros':
             x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
         return self._convolve(x, weight, gate_in, gate_out, bias, self.stride, padding, self.dilation)
 
-    def _terms(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return ``x``, to be convolved, and the terms of its gate, (B, C, *K) and (B, O, *K)."""
+    def _terms(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the terms of the gate of ``x``, (B, C, *K) and (B, O, *K)."""
         gate: Any = self.gate
-        x, context = gate.read(x) if self._reads else (x, None)
-        terms = gate(x) if context is None else gate(x, context)
+        terms = gate(x)
         if not isinstance(terms, (tuple, list)) or len(terms) != 2:
             raise TypeError(
                 f'{type(gate).__name__} must give two terms, (B, C, *K) and (B, O, *K) or None for one of them, '
                 f'got {type(terms).__name__}'
             )
-        return x, *terms
+        return tuple(terms)
 
     def _convolve(
         self,
@@ -215,7 +212,7 @@ class CGConv2d(GatedConv, nn.Conv2d):
         self.num_segments = num_segments
         self._add_gate(gate, num_segments, backend)
 
-    def _terms(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _terms(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if self.num_segments is not None and x.shape[0] % self.num_segments:
             raise ValueError(
                 f'num_segments={self.num_segments} does not divide the batch of {x.shape[0]} frames; give every clip '
@@ -279,7 +276,7 @@ class CGConv3d(GatedConv, nn.Conv3d):
         if x.shape[2] != self.num_frames:
             raise ValueError(f'num_frames={self.num_frames}, but the input {tuple(x.shape)} has {x.shape[2]} frames')
         frames = x.transpose(1, 2).flatten(0, 1)  # (B*T, C, H, W)
-        frames, gate_in, gate_out = self._terms(frames)  # (B*T, C, k, k), (B*T, O, k, k)
+        gate_in, gate_out = self._terms(frames)  # (B*T, C, k, k), (B*T, O, k, k)
         stride, padding, dilation = self.stride[1:], self.padding[1:], self.dilation[1:]
         y = self._convolve(frames, weight.squeeze(2), gate_in, gate_out, bias, stride, padding, dilation)
         return y.unflatten(0, (-1, self.num_frames)).transpose(1, 2)  # (B, O, T, H', W')

@@ -14,7 +14,7 @@ from mmcgc.ops.modes import is_plain
 
 from ..ops.context.network import Parts, fused_terms
 from ..ops.context.norm import Norm
-from ..ops.context.pooling import POOLS, average_beside
+from ..ops.context.pooling import POOLS
 from .gate_norms import frozen_norms, in_eval_mode, new_norm
 from .gate_options import check_choices, check_positive, choose_groups
 
@@ -168,18 +168,17 @@ class ContextGate(nn.Module):
                 if name.startswith('decode') and (keep is None or not name.startswith(keep)):
                     nn.init.zeros_(linear.weight)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor | None, Tensor | None]:
+    def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Give the two terms inside the sigmoid.
 
         Args:
             x: (B, C, *S), the convolution's input before padding, with as many axes S as the kernel has; B = N * T with
                 ``num_frames``.
-            context: Of ``x``, if :meth:`read` gave it.
 
         Returns:
             G1 (B, C, *K) and G2 (B, O, *K); None for a branch that is switched off.
         """
-        context = self._pool(x) if context is None else context  # (N, C, P)
+        context = self._pool(x)  # (N, C, P)
         frozen = frozen_norms(self)
         if not frozen:
             return self._terms(context)
@@ -209,30 +208,14 @@ class ContextGate(nn.Module):
             gate_out = self._decode(name, self._activate(self.interacted_norm, mixed))  # (B, O, *K)
         return gate_in, gate_out
 
-    def read(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return ``x``, for the convolution alone, and its context (N, C, P) for :meth:`forward`, which may be None.
-
-        If the context is read before the convolution, the gradients of ``x`` meet in one pass (:func:`average_beside`).
-        """
-        if self.pool != 'avg':
-            return x, None
-        x, pooled = average_beside(x, self._space)
-        return x, None if pooled is None else self._join(pooled)
-
-    @property
-    def _space(self) -> tuple[int, ...]:
-        return self.pool_size if self.num_frames is None else self.pool_size[1:]
-
     def _pool(self, x: Tensor) -> Tensor:
-        """Pool (B, C, *S) to (N, C, P), space first, so that no clip is copied."""
-        return self._join(POOLS[self.pool](x, self._space))
-
-    def _join(self, frames: Tensor) -> Tensor:
-        """Make the context of clips from that of their frames: (N*T, C, P2) -> (N, C, t*P2)."""
+        """Pool (B, C, *S) to (N, C, P), a clip's frames over space first, so that no clip is copied."""
+        pool = POOLS[self.pool]
         if self.num_frames is None:
-            return frames
+            return pool(x, self.pool_size)
+        frames = pool(x, self.pool_size[1:])  # (N*T, C, P2)
         frames = frames.unflatten(0, (-1, self.num_frames)).movedim(1, -1)  # (N, C, P2, T)
-        clips = POOLS[self.pool](frames.flatten(1, 2), self.pool_size[:1])  # (N, C*P2, t)
+        clips = pool(frames.flatten(1, 2), self.pool_size[:1])  # (N, C*P2, t)
         return clips.unflatten(1, frames.shape[1:3]).transpose(2, 3).flatten(2)  # (N, C, t*P2)
 
     def _activate(self, norm: nn.Module, rows: Tensor) -> Tensor:

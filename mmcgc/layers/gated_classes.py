@@ -118,10 +118,6 @@ class _Around:
 
     _within = False
 
-    def set_up(self, **options) -> None:
-        super().set_up(**options)
-        self._reads = False  # the gradient of the input may not be the convolution's own
-
     def forward(self, input: Tensor) -> Tensor:
         if self.gate is None or isinstance(input, torch.fx.Proxy):
             return super().forward(input)
@@ -130,10 +126,9 @@ class _Around:
                 f'{type(self).__name__} takes (B, {self.in_channels}, *S) with {self.weight.dim() - 2} axes S and at '
                 f'least one sample, got {tuple(input.shape)}'
             )
-        input, *terms = self._terms(input)
         self._within = True
         try:
-            with _Gating(self, terms):
+            with _Gating(self, self._terms(input)):
                 return super().forward(input)
         finally:
             self._within = False

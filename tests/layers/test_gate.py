@@ -1,7 +1,5 @@
 """ContextGate against the gate written out, for every switch; parameter counts of the switches."""
 
-import weakref
-
 import pytest
 import torch
 from helpers import assert_close
@@ -10,7 +8,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmcgc import ContextGate
-from mmcgc.ops.context.pooling import average_pool, averaging_matrix
 
 SWITCHES = {
     'default': {},
@@ -114,45 +111,6 @@ def test_channels_last_gives_the_same():
     gate, x = build(32, 48, (3, 3)), torch.randn(3, 32, 9, 8, dtype=torch.float64)
     for a, b in zip(gate(x.contiguous(memory_format=torch.channels_last)), gate(x), strict=True):
         assert_close(a, b)
-
-
-@pytest.mark.parametrize('last', [False, True], ids=['contiguous', 'channels-last'])
-@pytest.mark.parametrize('limit', [0, 1 << 30], ids=['axis-by-axis', 'at-once'])
-@pytest.mark.parametrize(
-    'size, target',
-    [
-        ((7,), (3,)),
-        ((2,), (5,)),
-        ((9, 4), (3, 3)),
-        ((5, 33), (3, 3)),
-        ((1, 1), (3, 3)),
-        ((5, 6, 7), (3, 3, 3)),
-        ((3, 3), (3, 3)),
-    ],  # fmt: skip
-)
-def test_averaging_matrix_is_adaptive_pooling(size, target, limit, last, monkeypatch):
-    monkeypatch.setattr('mmcgc.ops.context.pooling._SMALL_MAP', limit)
-    x = torch.randn(2, 4, *size, dtype=torch.float64)
-    x = x.movedim(1, -1).contiguous().movedim(-1, 1) if last else x
-    pool = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}[len(size)]
-    assert_close(average_pool(x, target), pool(x, target).flatten(2))
-
-
-def test_matrix_made_under_inference_mode_serves_training():
-    x = torch.randn(1, 2, 11, 13, requires_grad=True)
-    with torch.inference_mode():
-        average_pool(torch.randn(1, 2, 11, 13), (3, 3))
-    average_pool(x, (3, 3)).sum().backward()
-    assert_close(x.grad.sum(), torch.tensor(18.0))
-
-
-def test_matrices_of_sizes_long_gone_are_forgotten():
-    like = torch.empty(0)
-    kept = weakref.ref(averaging_matrix((4321,), (3,), like))
-    assert averaging_matrix((4321,), (3,), like) is kept()
-    for size in range(1, 500):
-        averaging_matrix((size,), (3,), like)
-    assert kept() is None
 
 
 @pytest.mark.parametrize(

@@ -1,91 +1,96 @@
-"""average_beside: the same gradients as pooling by itself, whatever layout the other gradient comes in."""
+"""average_pool: what PyTorch's adaptive pooling is said to compute, for any size, target and layout, traced or not."""
+
+import itertools
+import math
 
 import pytest
 import torch
 from helpers import assert_close
-from torch.nn import functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmcgc import CGConv2d, CGConv3d
-from mmcgc.ops.context.pooling import average_beside, average_pool
+from mmcgc import CGConv2d
+from mmcgc.ops.context.pooling import average_pool
 
-
-class _Scaled(torch.autograd.Function):
-    """x * scale, with a gradient in the layout of ``scale``."""
-
-    @staticmethod
-    def forward(ctx, x, scale):
-        ctx.save_for_backward(scale)
-        return x * scale
-
-    @staticmethod
-    def backward(ctx, grad):
-        (scale,) = ctx.saved_tensors
-        return torch.empty_like(scale).copy_(grad * scale), None
-
-
-@pytest.mark.parametrize('layout', ['contiguous', 'channels-last', 'transposed'])
-@pytest.mark.parametrize('size, target', [((7,), (3,)), ((6, 5), (3, 3)), ((2, 2), (3, 3)), ((3, 6, 5), (3, 3, 3))])
-def test_gradients(size, target, layout):
-    x = torch.randn(2, 4, *size, dtype=torch.float64, requires_grad=True)
-    scale = torch.randn(2, 4, *size, dtype=torch.float64)
-    if layout == 'channels-last':
-        scale = scale.movedim(1, -1).contiguous().movedim(-1, 1)
-    elif layout == 'transposed':
-        scale = scale.transpose(0, 1).contiguous().transpose(0, 1)
-    weight = torch.randn(2, 4, 3 ** len(target), dtype=torch.float64)
-
-    def gradient(through, context):
-        loss = _Scaled.apply(through, scale).square().sum() + (context * weight).sin().sum()
-        return torch.autograd.grad(loss, x)[0]
-
-    beside = average_beside(x, target)
-    assert_close(beside[1], average_pool(x, target))
-    assert_close(gradient(*beside), gradient(x, average_pool(x, target)))
+SIZES = [
+    ((7,), (3,)),
+    ((2,), (5,)),
+    ((9, 4), (3, 3)),
+    ((5, 33), (3, 3)),
+    ((1, 1), (3, 3)),
+    ((3, 3), (3, 3)),
+    ((5, 6, 7), (3, 3, 3)),
+    ((2, 6, 5), (3, 3, 3)),
+    ((24, 23), (3, 3)),
+    ((600,), (3,)),
+]
 
 
-@pytest.mark.parametrize('used', [0, 1])
-def test_either_result_alone(used):
-    x = torch.randn(2, 4, 6, 5, dtype=torch.float64, requires_grad=True)
-    expected = torch.autograd.grad((x, average_pool(x, (3, 3)))[used].square().sum(), x)[0]
-    assert_close(torch.autograd.grad(average_beside(x, (3, 3))[used].square().sum(), x)[0], expected)
+def by_windows(x, targets):
+    """Average each window by itself: along an axis, window i goes from floor(i s / t) to ceil((i + 1) s / t)."""
+    pooled = []
+    for index in itertools.product(*map(range, targets)):
+        window = x
+        for axis, (i, target, size) in enumerate(zip(index, targets, x.shape[2:], strict=True), 2):
+            start, stop = math.floor(i * size / target), math.ceil((i + 1) * size / target)
+            window = window.narrow(axis, start, stop - start)
+        pooled.append(window.flatten(2).mean(2))
+    return torch.stack(pooled, dim=2)
 
 
-def test_gradients_may_be_differentiated():
-    weight = torch.randn(3, 4, 3, 3, dtype=torch.float64)
+@pytest.mark.parametrize('traced', [False, True], ids=['eager', 'traced'])
+@pytest.mark.parametrize('last', [False, True], ids=['contiguous', 'channels-last'])
+@pytest.mark.parametrize('size, targets', SIZES)
+def test_average_pool(size, targets, last, traced):
+    x = torch.randn(2, 4, *size, dtype=torch.float64)
+    x = (x.movedim(1, -1).contiguous().movedim(-1, 1) if last else x).requires_grad_()
 
-    def both(x):
-        x, context = average_beside(x, (3, 3))
-        return F.conv2d(x, weight), context.sin()
+    def pool(x):
+        return average_pool(x, targets)
 
-    x = torch.randn(2, 4, 6, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(both, x)
-    assert torch.autograd.gradgradcheck(both, x)
-
-
-@pytest.mark.parametrize('size', [(3, 3), (400, 400)], ids=['nothing to pool', 'too large'])
-def test_left_to_pooling_by_itself(size):
-    x = torch.randn(1, 1, *size, requires_grad=True)
-    assert average_beside(x, (3, 3)) == (x, None)
-    with torch.no_grad():
-        assert average_beside(torch.randn(1, 1, 6, 6, requires_grad=True), (3, 3))[1] is None
-
-
-@pytest.mark.parametrize('layer, shape', [
-    (CGConv2d(4, 6, 3, padding=1, num_segments=2), (4, 4, 6, 5)),
-    (CGConv2d(4, 6, 3, padding=1, padding_mode='circular'), (4, 4, 6, 5)),
-    (CGConv3d(4, 6, (1, 3, 3), padding=(0, 1, 1), num_frames=2), (2, 4, 2, 6, 5)),
-    (CGConv3d(4, 6, (3, 3, 3), padding=1), (2, 4, 4, 6, 5)),
-], ids=['segments', 'padded', 'frames', '3d'])  # fmt: skip
-def test_layers_read_their_input_this_way(layer, shape, monkeypatch):
-    """A layer's gradients are those that it has without."""
-    layer, x = layer.double(), torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    calls, results = [], []
-    monkeypatch.setattr('mmcgc.layers.gate.average_beside', lambda *a: calls.append(layer._reads) or average_beside(*a))
-    for layer._reads in (True, False):
-        results.append(torch.autograd.grad(layer(x).square().sum(), [x, *layer.parameters()]))
-    assert calls == [True]
+    run = torch.jit.trace(pool, x.detach()) if traced else pool
+    weight = torch.randn(2, 4, math.prod(targets), dtype=torch.float64)
+    results = [
+        [y := f(x), *torch.autograd.grad((y * weight).sum(), x)] for f in (run, lambda x: by_windows(x, targets))
+    ]
     for ours, expected in zip(*results, strict=True):
         assert_close(ours, expected)
+
+
+@pytest.mark.parametrize('size', [(6, 5), (24, 23)], ids=['small', 'large'])
+def test_it_may_be_differentiated_twice(size):
+    x = torch.randn(1, 1, *size, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: average_pool(x, (3, 3)).sin(), x)
+
+
+def test_what_inference_made_serves_training():
+    size, x = (11, 13), torch.randn(1, 2, 11, 13, requires_grad=True)
+    with torch.inference_mode():
+        average_pool(torch.randn(1, 2, *size), (3, 3))
+    average_pool(x, (3, 3)).sum().backward()
+    assert_close(x.grad.sum(), torch.tensor(18.0))
+
+
+@pytest.mark.parametrize(
+    'around',
+    [
+        torch.func.grad,
+        lambda f: lambda x: torch.func.jvp(f, (x,), (x,)),
+        lambda f: lambda x: torch.func.vmap(f)(x[None]),
+        lambda f: torch.compile(f, backend='eager'),
+    ],
+    ids=['grad', 'jvp', 'vmap', 'compile'],
+)
+def test_nothing_outlives_the_transformation_that_made_it(around):
+    x = torch.randn(1, 2, 7, 11)
+    around(lambda x: average_pool(x, (2, 5)).sum())(x)
+    assert_close(average_pool(x, (2, 5)), by_windows(x, (2, 5)), tolerance=1e-6)
+
+
+def test_fake_tensors_leave_nothing_behind():
+    with FakeTensorMode():
+        average_pool(torch.empty(1, 2, 9, 11), (2, 5))
+    x = torch.randn(1, 2, 9, 11)
+    assert_close(average_pool(x, (2, 5)), by_windows(x, (2, 5)), tolerance=1e-6)
 
 
 def test_under_autocast():
