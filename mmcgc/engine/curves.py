@@ -7,7 +7,6 @@ from numbers import Real
 from pathlib import Path
 
 import torch
-from matplotlib.figure import Figure
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -101,6 +100,8 @@ def plot_curves(rows: list[tuple[int, float, str, float]], path: Path) -> None:
         rows: (iteration, epoch, name, value) of each point.
         path: The picture to write.
     """
+    from matplotlib.figure import Figure  # takes half a second, which most commands can do without
+
     curves = defaultdict(list)
     for _, epoch, name, value in rows:
         curves[name].append((epoch, value))
