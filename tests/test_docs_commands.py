@@ -93,6 +93,7 @@ SHORT = {  # what is appended to a command; the first pattern counts, and a comm
     r'prepare_iwslt14\.py .*--tokenised': '--out data/tokenised',  # other words than the raw text, which is in use
     'prepare_(cifar10|sthv1|iwslt14)': '',
     r'average_checkpoints|convert_checkpoint|translate\.py': '',
+    'benchmark_gpu': 'cpu',
     'benchmark_translation': '--sentences 2 --repeats 1 --beam 1 --length 3',
     'benchmark_video_loading': '--clips 2 --repeats 2',
     r'benchmark\.py configs/(classification|quickstart)': '--batch 1 --repeats 1 --shape 64',
@@ -102,7 +103,7 @@ SHORT = {  # what is appended to a command; the first pattern counts, and a comm
     'check_networks': '--source torchvision squeezenet1_1',  # the others may not be installed
     'get_complexity|paper_tables|plot_(benchmark|curves|gate_history)': '',
 }
-QUICK = re.compile(r'data/prepare|convert_checkpoint|get_complexity|plot_benchmark.*docs/')
+QUICK = re.compile(r'get_complexity\.py CONFIG|plot_benchmark.*--layers')
 
 OUTPUTS = {  # what a command makes; the first pattern counts
     r'--(?:work-dir|out|csv) (\S+)': r'\1',

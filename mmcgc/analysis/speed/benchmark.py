@@ -71,7 +71,8 @@ def benchmark(
 
     Returns:
         A row for each network or layer, pass and arm: median milliseconds, the ratio to 'plain' (20th, 50th and 80th
-        percentile over the turns), peak memory in MiB above the start, and how it was measured.
+        percentile over the turns), peak memory in MiB above the start, the seconds of the first pass, and how it was
+        measured.
 
     Raises:
         ValueError: If an arm or pass is unknown, a number is not positive, the network has no gates, CUDA graphs are
@@ -161,7 +162,7 @@ def check_ratios(rows: list[dict], most: float) -> None:
 
 def table(rows: list[dict]) -> str:
     """Return the rows as a Markdown table, and a line on how they were measured."""
-    header = ['layer', 'input', 'pass', 'arm', 'ms', 'ratio (p20, p80)', 'peak MiB']
+    header = ['layer', 'input', 'pass', 'arm', 'ms', 'ratio (p20, p80)', 'peak MiB', 'first pass, s']
     lines = [
         [
             f'{row["layer"]} x {row["count"]}' if row['count'] > 1 else row['layer'],
@@ -171,6 +172,7 @@ def table(rows: list[dict]) -> str:
             f'{row["ms"]:.2f}',
             '{ratio:.2f} ({ratio_p20:.2f}, {ratio_p80:.2f})'.format(**row),
             f'{row["peak_mib"]:.0f}',
+            f'{row["first_s"]:.2f}',
         ]
         for row in rows
     ]
@@ -178,7 +180,7 @@ def table(rows: list[dict]) -> str:
         '{config}: {device}, {threads} threads, batch {batch}, {layout}, {dtype}, compiled {compiled}, graphed '
         '{graphed}, memory {memory}, torch {torch}, commit {commit}'
     )
-    return markdown_table(header, lines, right=(4, 5, 6)) + '\n\n' + how.format(**rows[0])
+    return markdown_table(header, lines, right=(4, 5, 6, 7)) + '\n\n' + how.format(**rows[0])
 
 
 def _network(cfg: Config, batch: int, size: Sequence[int] | None) -> tuple[nn.Module, Tensor]:

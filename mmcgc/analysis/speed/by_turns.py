@@ -34,19 +34,18 @@ def measure(
 
     Returns:
         For each variant the median time in ms, the 20th percentile, median and 80th percentile of its ratio to the
-        plain one within a turn, and its peak memory in MiB.
+        plain one within a turn, its peak memory in MiB, and the seconds of its first pass, which compiles what is
+        compiled.
     """
     device = inputs[0].device
     eager = {arm: _run(variant, inputs, which, bfloat16) for arm, variant in variants.items()}
+    first = {arm: _seconds(run, device) for arm, run in eager.items()}
     runs = {arm: _captured(run) for arm, run in eager.items()} if graphed else eager
     calls = {arm: _calls(run, device) for arm, run in runs.items()}
     seconds = {arm: [] for arm in runs}
     for turn in tracked(range(repeats)):
         for arm in [*runs][turn % len(runs) :] + [*runs][: turn % len(runs)]:
-            start = now(device)
-            for _ in range(calls[arm]):
-                runs[arm]()
-            seconds[arm].append((now(device) - start) / calls[arm])
+            seconds[arm].append(_seconds(runs[arm], device, calls[arm]))
     results = {}
     for arm, run in eager.items():
         ratios = [own / plain for own, plain in zip(seconds[arm], seconds['plain'], strict=True)]
@@ -57,6 +56,7 @@ def measure(
             ratio=round(statistics.median(ratios), 3),
             ratio_p80=round(high, 3),
             peak_mib=round(peak_bytes(run, device) / 2**20, 1),
+            first_s=round(first[arm], 3),
         )
     return results
 
@@ -83,12 +83,18 @@ def _run(module: nn.Module, inputs: tuple[Tensor, ...], which: str, bfloat16: bo
     return forward if which == 'forward' else step
 
 
+def _seconds(run: Callable[[], None], device: torch.device, calls: int = 1) -> float:
+    """Return the seconds of a pass, as a mean over several calls."""
+    start = now(device)
+    for _ in range(calls):
+        run()
+    return (now(device) - start) / calls
+
+
 def _calls(run: Callable[[], None], device: torch.device) -> int:
     """Return how often a turn runs a pass: once on a CPU, on a GPU so often that the wait at the end does not count."""
     run()
-    start = now(device)
-    run()
-    return 1 if device.type == 'cpu' else max(1, int(_TURN / (now(device) - start)))
+    return 1 if device.type == 'cpu' else max(1, int(_TURN / _seconds(run, device)))
 
 
 def _captured(run: Callable[[], None]) -> Callable[[], None]:

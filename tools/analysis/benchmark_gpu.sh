@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Measure on one GPU what docs/performance-tables.md lists, in about ten minutes, each part printed as it ends.
+#   tools/analysis/benchmark_gpu.sh OUT.csv [cuda | cpu]    cpu: the same parts at toy size, to try the script
+set -uo pipefail
+
+if (($# < 1)); then
+    sed -n '2,3s/^# *//p' "$0" >&2
+    exit 2
+fi
+out=$1 device=${2:-cuda}
+[[ -e tools/analysis/benchmark_gpu.sh ]] || { echo 'run it in the root of the repository' >&2; exit 2; }
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+TRITON_CACHE_DIR=$(mktemp -d)  # so that the first pass compiles every kernel
+export TRITON_CACHE_DIR
+trap 'rm -rf "$TRITON_CACHE_DIR"' EXIT
+
+r50=configs/classification/imagenet/cgc-resnet50_8xb32_in1k.py
+r110=configs/classification/cifar10/cgc-resnet110_1xb128-164e_cifar10.py
+tsm=configs/action/tsm/tsm-cgc_imagenet-pretrained-r50_8xb8-1x1x8-45e_sthv1-rgb.py
+p3d=configs/action/p3d/p3d-cgc-1d-3d_imagenet-pretrained-r50_8xb8-32x1x1-50e_sthv1-rgb.py
+light=configs/translation/iwslt14/cgc-lightconv_1xt4k-50k_iwslt14-de-en.py
+if [[ $device == cpu ]]; then
+    image=(--batch 2 --shape 64) small=(--batch 2) clip=(--batch 1 --shape 64) clips=(--batch 1 --shape 8 32 32)
+    text=(--batch 2) graphs=()
+else
+    image=(--batch 128) small=(--batch 128) clip=(--batch 16) clips=(--batch 8) text=(--batch 128) graphs=(--cuda-graphs)
+fi
+half=(--bfloat16 --channels-last) failed=0
+
+part() {
+    echo "== $1"
+    local start=$SECONDS
+    timeout 240 "${@:2}" || { echo "failed: $1"; failed=1; }
+    echo "== took $((SECONDS - start)) s"
+}
+
+measure() {
+    part "$1" python tools/analysis/benchmark.py "$2" --device "$device" --csv "$out" --repeats 3 "${@:3}"
+}
+
+part 'parity of the kernels' python -m pytest -q -n0 tests/ops/conv/test_triton_parity.py tests/ops/context
+measure 'ResNet-50, eager; its first step compiles every kernel' $r50 "${image[@]}" "${half[@]}" --passes step forward \
+    --arms plain mmcgc
+measure 'ResNet-50, as CUDA graphs' $r50 "${image[@]}" "${half[@]}" "${graphs[@]}" \
+    --arms plain mmcgc context batch_as_groups condconv
+measure 'ResNet-50, compiled' $r50 "${image[@]}" "${half[@]}" --compile --arms plain mmcgc batch_as_groups
+measure 'ResNet-50, each layer' $r50 "${image[@]}" "${half[@]}" --layers --arms plain mmcgc batch_as_groups
+measure 'ResNet-110, as CUDA graphs' $r110 "${small[@]}" "${graphs[@]}" --arms plain mmcgc context
+measure 'TSM' $tsm "${clip[@]}" "${half[@]}" "${graphs[@]}" --arms plain mmcgc
+measure 'P3D-A' $p3d "${clips[@]}" --bfloat16 "${graphs[@]}" --arms plain mmcgc
+measure 'LightConv' $light "${text[@]}" --bfloat16 "${graphs[@]}" --arms plain mmcgc
+exit $failed
