@@ -52,7 +52,11 @@ def quiet():
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize('page', [page for page in PAGES if ENTRIES[page]])
+def long(page: str):
+    return pytest.param(page, marks=[pytest.mark.slow] if page == 'analysis.md' else [])
+
+
+@pytest.mark.parametrize('page', [long(page) for page in PAGES if ENTRIES[page]])
 def test_examples(page, tmp_path, monkeypatch, quiet):
     """The blocks of a page, one after the other, in one namespace and an empty folder."""
     monkeypatch.chdir(tmp_path)

@@ -307,7 +307,11 @@ USE_DRN = """
 """
 
 
-@pytest.mark.parametrize('first', ['import mmcgc', 'import mmaction, mmcgc'], ids=['first', 'after-mmaction'])
+@pytest.mark.parametrize(
+    'first',
+    ['import mmcgc', pytest.param('import mmaction, mmcgc', marks=pytest.mark.slow)],
+    ids=['first', 'after-mmaction'],
+)
 def test_drn_is_stubbed_where_it_is_missing(tmp_path, first):
     folder = tmp_path / 'mmaction/models/localizers'
     folder.mkdir(parents=True)
@@ -321,6 +325,7 @@ def test_drn_is_stubbed_where_it_is_missing(tmp_path, first):
     assert python(USE_DRN.format(first=first), tmp_path).stdout.strip() == 'the real one'
 
 
+@pytest.mark.slow
 def test_a_transformers_that_multimodal_models_cannot_use_is_left_out(tmp_path):
     folder, about = tmp_path / 'transformers', tmp_path / 'transformers-5.17.0.dist-info'
     folder.mkdir()
@@ -345,7 +350,9 @@ FAKE_TORCHVISION = """
 """
 
 
-@pytest.mark.parametrize('library', [None, b'no library'], ids=['absent', 'broken'])
+@pytest.mark.parametrize(
+    'library', [pytest.param(None, marks=pytest.mark.slow), b'no library'], ids=['absent', 'broken']
+)
 def test_torchvision_imports_where_its_library_does_not_load(tmp_path, library):
     folder = tmp_path / 'torchvision'
     folder.mkdir()

@@ -162,7 +162,11 @@ def test_configs_build(page, tmp_path):
         assert gated or 'conv_cfg' not in block
 
 
-@pytest.mark.parametrize('page', [page for page in GUIDES if any(not is_config(b) for b in blocks(page, 'python'))])
+def long(page: str):
+    return pytest.param(page, marks=[pytest.mark.slow] if page == 'docs/export.md' else [])
+
+
+@pytest.mark.parametrize('page', [long(p) for p in GUIDES if any(not is_config(b) for b in blocks(p, 'python'))])
 def test_python_runs(page, tmp_path, monkeypatch):
     """The blocks of a page, one after the other, in one namespace."""
     if 'onnxruntime' in PAGES[page]:

@@ -123,6 +123,11 @@ def test_a_network_that_happens_to_have_a_head_of_that_name():
     assert_close(exportable(network)(sample), network(sample))
 
 
+@pytest.mark.parametrize(
+    'network',
+    [pytest.param(name, marks=[pytest.mark.slow] if name == 'video' else []) for name in MODELS_OF],
+    indirect=True,
+)
 def test_onnx_with_any_batch(network, tmp_path):
     onnxruntime = onnx_runtime()
     model, sample, expected = network

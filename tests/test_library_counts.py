@@ -64,6 +64,7 @@ def test_the_summary_of_mmengine():
     assert plain < gated < 1.1 * plain
 
 
+@pytest.mark.slow
 def test_the_tool_of_mmpretrain():
     tool = Path(mmpretrain.__file__).parent / '.mim/tools/analysis_tools/get_flops.py'
     found = []

@@ -23,7 +23,11 @@ def test_there_are_some():
     assert {'cgc-resnet20_1xb32-10e_digits', 'tsn-cgc-resnet10_1xb64-1x1x8-5e_moving-digits'} <= {*EMBEDDED}
 
 
-@pytest.mark.parametrize('name', EMBEDDED)
+def case(name: str):
+    return pytest.param(name, marks=[] if 'cgc' in name else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize('name', map(case, EMBEDDED))
 def test_the_test_tool_gives_the_recorded_figure(name, tmp_path):
     model = zoo.models()[name]
     command = [sys.executable, 'tools/test.py', model['Config'], model['Weights'], '--work-dir', tmp_path,

@@ -255,7 +255,7 @@ def shrink(config, tmp_path):
     return path
 
 
-@pytest.mark.parametrize('kind', ['rgb', 'video-rgb'])
+@pytest.mark.parametrize('kind', ['rgb', pytest.param('video-rgb', marks=pytest.mark.slow)])
 def test_training_and_testing_by_the_tools(clips, tmp_path, own_scope, kind):
     """On clips from disk; then a test with 25 clips of one frame, which the gates would mix, is refused."""
     config = shrink(on(clips, LEAVES[f'tsn-cgc{R50}8-1x1x8-45e_sthv1-{kind}']), tmp_path)

@@ -121,8 +121,15 @@ def test_compiles_without_a_device(monkeypatch, binaries, tmp_path):
     assert max(stack_bytes(binary, tmp_path) for binary in binaries) <= SPILLED['bf16']
 
 
-@pytest.mark.parametrize('gate', [(64, 64, (3, 3)), (3, 64, (7, 7)), (512, 512, (3, 3), 8)],
-                         ids=['3x3', 'stem', 'clip'])  # fmt: skip
+@pytest.mark.parametrize(
+    'gate',
+    [
+        (64, 64, (3, 3)),
+        pytest.param((3, 64, (7, 7)), marks=pytest.mark.slow),
+        pytest.param((512, 512, (3, 3), 8), marks=pytest.mark.slow),
+    ],
+    ids=['3x3', 'stem', 'clip'],
+)
 def test_context_network_compiles_without_a_device(monkeypatch, binaries, tmp_path, gate):
     aim(monkeypatch, 90)
     gate = ContextGate(*gate)
