@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmcgc.layers import GatedConv, gated_layers
 
+from ..extras import import_extra
 from ..version import __version__
 from ..whole_file import check_outputs, whole_file
 from .layouts import LAYOUTS, OPENMMLAB, detect_layout, read_key, write_key
@@ -152,10 +153,10 @@ def load_state(source: str) -> tuple[dict[str, Tensor], dict]:
     if '://' not in source and not os.path.isfile(os.path.expanduser(source)):
         raise FileNotFoundError(f'no checkpoint {source!r} here ({os.getcwd()})')
     if source.endswith('.safetensors'):
-        safetensors = _safetensors()
+        load = import_extra('safetensors.torch').load_file
         try:
-            return safetensors.torch.load_file(os.path.expanduser(source)), {}
-        except safetensors.SafetensorError as error:
+            return load(os.path.expanduser(source)), {}
+        except import_extra('safetensors').SafetensorError as error:
             raise ValueError(f'{source} is truncated or no file of safetensors: {error}') from error
     checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu', logger='silent')
     state = next((checkpoint[key] for key in ('state_dict', 'model') if key in checkpoint), checkpoint)
@@ -228,14 +229,6 @@ def _preserve(model: nn.Module, converted: dict[str, Tensor]) -> list[str]:
 def _save(record: dict, state: dict[str, Tensor], target: Path) -> None:
     with whole_file(target) as part:
         if target.suffix == '.safetensors':
-            part.write_bytes(_safetensors().torch.save(state, metadata={'format': 'pt'}))
+            part.write_bytes(import_extra('safetensors.torch').save(state, metadata={'format': 'pt'}))
         else:
             torch.save(record, part)
-
-
-def _safetensors():
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise ImportError('files of .safetensors need the package safetensors: pip install safetensors') from error
-    return safetensors

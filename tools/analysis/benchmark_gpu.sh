@@ -21,11 +21,12 @@ p3d=configs/action/p3d/p3d-cgc-1d-3d_imagenet-pretrained-r50_8xb8-32x1x1-50e_sth
 light=configs/translation/iwslt14/cgc-lightconv_1xt4k-50k_iwslt14-de-en.py
 if [[ $device == cpu ]]; then
     image=(--batch 2 --shape 64) small=(--batch 2) clip=(--batch 1 --shape 64) clips=(--batch 1 --shape 8 32 32)
-    text=(--batch 2) graphs=()
+    text=(--batch 2) graphs=() half=() repeats=1  # a CPU may have to emulate bfloat16, which takes minutes
 else
     image=(--batch 128) small=(--batch 128) clip=(--batch 16) clips=(--batch 8) text=(--batch 128) graphs=(--cuda-graphs)
+    half=(--bfloat16) repeats=3
 fi
-half=(--bfloat16 --channels-last) failed=0
+last=("${half[@]}" --channels-last) failed=0
 
 part() {
     echo "== $1"
@@ -35,18 +36,18 @@ part() {
 }
 
 measure() {
-    part "$1" python tools/analysis/benchmark.py "$2" --device "$device" --csv "$out" --repeats 3 "${@:3}"
+    part "$1" python tools/analysis/benchmark.py "$2" --device "$device" --csv "$out" --repeats $repeats "${@:3}"
 }
 
 part 'parity of the kernels' python -m pytest -q -n0 tests/ops/conv/test_triton_parity.py tests/ops/context
-measure 'ResNet-50, eager; its first step compiles every kernel' $r50 "${image[@]}" "${half[@]}" --passes step forward \
+measure 'ResNet-50, eager; its first step compiles every kernel' $r50 "${image[@]}" "${last[@]}" --passes step forward \
     --arms plain mmcgc
-measure 'ResNet-50, as CUDA graphs' $r50 "${image[@]}" "${half[@]}" "${graphs[@]}" \
+measure 'ResNet-50, as CUDA graphs' $r50 "${image[@]}" "${last[@]}" "${graphs[@]}" \
     --arms plain mmcgc context batch_as_groups condconv
-measure 'ResNet-50, compiled' $r50 "${image[@]}" "${half[@]}" --compile --arms plain mmcgc batch_as_groups
-measure 'ResNet-50, each layer' $r50 "${image[@]}" "${half[@]}" --layers --arms plain mmcgc batch_as_groups
+measure 'ResNet-50, compiled' $r50 "${image[@]}" "${last[@]}" --compile --arms plain mmcgc batch_as_groups
+measure 'ResNet-50, each layer' $r50 "${image[@]}" "${last[@]}" --layers --arms plain mmcgc batch_as_groups
 measure 'ResNet-110, as CUDA graphs' $r110 "${small[@]}" "${graphs[@]}" --arms plain mmcgc context
-measure 'TSM' $tsm "${clip[@]}" "${half[@]}" "${graphs[@]}" --arms plain mmcgc
-measure 'P3D-A' $p3d "${clips[@]}" --bfloat16 "${graphs[@]}" --arms plain mmcgc
-measure 'LightConv' $light "${text[@]}" --bfloat16 "${graphs[@]}" --arms plain mmcgc
+measure 'TSM' $tsm "${clip[@]}" "${last[@]}" "${graphs[@]}" --arms plain mmcgc
+measure 'P3D-A' $p3d "${clips[@]}" "${half[@]}" "${graphs[@]}" --arms plain mmcgc
+measure 'LightConv' $light "${text[@]}" "${half[@]}" "${graphs[@]}" --arms plain mmcgc
 exit $failed
