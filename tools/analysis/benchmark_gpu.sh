@@ -22,9 +22,10 @@ light=configs/translation/iwslt14/cgc-lightconv_1xt4k-50k_iwslt14-de-en.py
 if [[ $device == cpu ]]; then
     image=(--batch 2 --shape 64) small=(--batch 2) clip=(--batch 1 --shape 64) clips=(--batch 1 --shape 8 32 32)
     text=(--batch 2) graphs=() half=() repeats=1  # a CPU may have to emulate bfloat16, which takes minutes
+    compiled=(configs/quickstart/cgc-resnet20_1xb32-10e_digits.py --batch 2)  # and compiles a large network for minutes
 else
     image=(--batch 128) small=(--batch 128) clip=(--batch 16) clips=(--batch 8) text=(--batch 128) graphs=(--cuda-graphs)
-    half=(--bfloat16) repeats=3
+    half=(--bfloat16) repeats=3 compiled=("$r50" "${image[@]}")
 fi
 last=("${half[@]}" --channels-last) failed=0
 
@@ -44,7 +45,7 @@ measure 'ResNet-50, eager; its first step compiles every kernel' $r50 "${image[@
     --arms plain mmcgc
 measure 'ResNet-50, as CUDA graphs' $r50 "${image[@]}" "${last[@]}" "${graphs[@]}" \
     --arms plain mmcgc context batch_as_groups condconv
-measure 'ResNet-50, compiled' $r50 "${image[@]}" "${last[@]}" --compile --arms plain mmcgc batch_as_groups
+measure 'ResNet-50, compiled' "${compiled[@]}" "${last[@]}" --compile --arms plain mmcgc batch_as_groups
 measure 'ResNet-50, each layer' $r50 "${image[@]}" "${last[@]}" --layers --arms plain mmcgc batch_as_groups
 measure 'ResNet-110, as CUDA graphs' $r110 "${small[@]}" "${graphs[@]}" --arms plain mmcgc context
 measure 'TSM' $tsm "${clip[@]}" "${last[@]}" "${graphs[@]}" --arms plain mmcgc
