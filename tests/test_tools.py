@@ -12,13 +12,9 @@ import mmengine
 import pytest
 import torch
 from helpers import ROOT, free_port, tool_environment
-from mmengine.config import ConfigDict
 from mmengine.device import get_device
-from mmengine.model import ExponentialMovingAverage
-from torch import nn
 
-from mmcgc.apis import distributed, launch
-from mmcgc.engine import BFloat16OptimWrapper, CheckpointMatchHook, amp
+from mmcgc.apis import launch
 
 ON_CPU = pytest.mark.skipif(get_device() != 'cpu', reason='about machines without an accelerator')
 
@@ -184,33 +180,6 @@ def test_the_slurm_launcher(tiny):
     assert_same_weights(weights(work_dir, 0), weights(work_dir, 1), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize('gpus', ['0', '4'])
-@pytest.mark.parametrize('name', ['slurm_train.sh', 'slurm_test.sh'])
-def test_slurm_scripts_pass_their_arguments(tmp_path, name, gpus):
-    srun = tmp_path / 'srun'
-    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    srun.chmod(0o755)
-    environment = dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS=gpus, SRUN_ARGS='--mem 4G', TASKS='3')
-    done = subprocess.run(
-        ['bash', ROOT / 'tools' / name, 'cpu part', 'job', 'a config.py', 'there', '--cfg-options', 'a="b c"'],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = done.stdout.splitlines()
-    assert '--partition=cpu part' in lines and 'a config.py' in lines and lines[-2:] == ['--cfg-options', 'a="b c"']
-    assert lines[lines.index('--mem') + 1] == '4G'
-    assert any(line.startswith('--gres') for line in lines) == (gpus != '0')
-    assert f'--ntasks={3 if gpus == "0" else 4}' in lines
-
-
-@pytest.mark.parametrize('name', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'])
-def test_scripts_say_how_to_call_them(name):
-    done = subprocess.run(['bash', ROOT / 'tools' / name], capture_output=True, text=True)
-    assert done.returncode == 2 and f'tools/{name}' in done.stderr
-
-
 class Command:
     def __init__(self, command: str):
         self.command = command
@@ -297,74 +266,6 @@ def test_fine_tuning_takes_what_fits(tiny, trained, own_scope, tmp_path):
     torch.testing.assert_close(runner.model.backbone.conv1.weight.data, plain['state_dict']['backbone.conv1.weight'])
 
 
-def check(model: nn.Module, checkpoint: dict, exact: bool) -> None:
-    CheckpointMatchHook(exact).after_load_checkpoint(SimpleNamespace(model=model, _load_from='x.pth'), checkpoint)
-
-
-def network() -> nn.Module:
-    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-
-
-@pytest.mark.parametrize(
-    'checkpoint',
-    [
-        network().state_dict(),
-        dict(state_dict=network().state_dict()),
-        dict(state_dict={f'module.{key}': value for key, value in network().state_dict().items()}),
-        dict(state_dict={key: value for key, value in network().state_dict().items() if 'batches' not in key}),
-        dict(state_dict=network().state_dict(), ema_state_dict=ExponentialMovingAverage(network()).state_dict()),
-    ],
-    ids=['bare', 'wrapped', 'data-parallel', 'old', 'ema'],
-)
-def test_fitting_checkpoints_raise_no_alarm(checkpoint):
-    check(network(), checkpoint, exact=True)
-
-
-def test_nothing_that_fits_is_refused_in_fine_tuning():
-    state = {f'backbone.{key}': value for key, value in network().state_dict().items()}
-    with pytest.raises(ValueError, match=r'nothing in x.pth fits Sequential.*0\.weight.*backbone\.0\.weight'):
-        check(network(), dict(state_dict=state), exact=False)
-
-
-@pytest.mark.parametrize('able', [True, False])
-def test_bfloat16_wrapper_autocasts_if_the_device_can(monkeypatch, able):
-    lines = []
-    monkeypatch.setattr(amp, 'print_log', lambda line, **kwargs: lines.append(line))
-    monkeypatch.setattr(amp, 'computes_bfloat16', lambda device: able)
-    model = nn.Linear(2, 2)
-    wrapper = BFloat16OptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=1.0))
-    before = model.weight.detach().clone()
-    with wrapper.optim_context(model):
-        out = model.cpu()(torch.ones(1, 2)) if get_device() == 'cpu' else model(torch.ones(1, 2))
-    assert get_device() != 'cpu' or out.dtype == (torch.bfloat16 if able else torch.float32)
-    assert any('training in float32' in line for line in lines) == (not able)
-    wrapper.update_params(out.float().sum())
-    assert model.weight.dtype == torch.float32 and not torch.equal(model.weight, before)
-
-
-def test_only_a_cpu_may_lack_bfloat16(monkeypatch):
-    monkeypatch.setattr(torch.backends.mkldnn, 'is_available', lambda: False)
-    assert amp.computes_bfloat16('cuda') and not amp.computes_bfloat16('cpu')
-
-
-@pytest.mark.parametrize('device, kind', [('cuda', 'AmpOptimWrapper'), ('cpu', 'mmcgc.BFloat16OptimWrapper')])
-@pytest.mark.parametrize(
-    'before',
-    [{}, dict(type='OptimWrapper'), dict(type='AmpOptimWrapper', loss_scale=512.0)],
-    ids=['default', 'plain', 'amp'],
-)
-def test_amp_suits_the_device(monkeypatch, device, kind, before):
-    monkeypatch.setattr(amp, 'get_device', lambda: device)
-    cfg = ConfigDict(before)
-    amp.enable_amp(cfg)
-    assert cfg.type == kind and ('loss_scale' in cfg) == (device == 'cuda')
-
-
-def test_amp_refuses_other_wrappers():
-    with pytest.raises(ValueError, match="'ApexOptimWrapper'"):
-        amp.enable_amp(ConfigDict(type='ApexOptimWrapper'))
-
-
 @pytest.mark.parametrize(
     'options, error, complaint',
     [
@@ -408,23 +309,3 @@ def test_other_ways_to_test(tiny, trained, tested, own_scope, tmp_path, options)
     other = scores(tmp_path / 'other.pkl').float()
     assert 'accuracy/top1' in metrics and not torch.equal(other, tested.scores)
     torch.testing.assert_close(other, tested.scores, rtol=0, atol=0.2)
-
-
-@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
-@ON_CPU
-def test_a_launcher_without_its_environment_is_explained(monkeypatch, launcher):
-    for name in distributed._VARIABLES[launcher]:
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ValueError, match=f'--launcher {launcher}: the environment lacks'):
-        distributed.prepare_cpu_distributed(mmengine.Config(dict(launcher=launcher)))
-
-
-def test_slurm_asks_scontrol_for_the_first_host(monkeypatch, tmp_path):
-    scontrol = tmp_path / 'scontrol'
-    scontrol.write_text('#!/bin/sh\n[ "$*" = "show hostnames node[7-8]" ] && printf "node7\\nnode8\\n"\n')
-    scontrol.chmod(0o755)
-    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
-    monkeypatch.setenv('SLURM_NODELIST', 'node[7-8]')
-    monkeypatch.delenv('MASTER_ADDR', raising=False)
-    monkeypatch.delenv('MASTER_PORT', raising=False)
-    assert distributed._master_variables('slurm', dict(port=1234)) == dict(MASTER_ADDR='node7', MASTER_PORT='1234')
