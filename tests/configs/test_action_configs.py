@@ -118,7 +118,9 @@ def test_gates_are_where_the_name_says(name):
     }
     gated = [m for m in weightless(name).modules() if isinstance(m, (CGConv2d, CGConv3d)) and m.gate is not None]
     found = tuple(sum(isinstance(m, kind) for m in gated) for kind in (CGConv2d, CGConv3d))
-    assert found == kinds.get(name.split('_')[0], (0, 0))
+    all_of_2d = (13, 0) if 'r14-quarter' in name else (17, 0)
+    expected = kinds.get(name.split('_')[0], (0, 0))
+    assert found == (all_of_2d if expected == (17, 0) else expected)
     assert all(m.backend is None for m in gated)
 
 

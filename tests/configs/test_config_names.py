@@ -9,7 +9,7 @@ LEAVES = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p
 OVER_OTHERS = [leaf for leaf in LEAVES if leaf.parent.name in ('detection', 'segmentation')]
 NAME = re.compile(
     r'(?P<network>[a-z0-9]+(-[a-z0-9]+)*)'
-    r'(_(?P<backbone>(imagenet-pretrained-)?r\d+(-half)?))?'
+    r'(_(?P<backbone>(imagenet-pretrained-)?r\d+(-quarter)?))?'
     r'_(?P<batch>\d+x[bt]\d+k?)(-(?P<clips>\d+x\d+x\d+))?(-(?P<length>\d+(e|k)))?'
     r'_(?P<data>[a-z0-9]+(-[a-z0-9]+)*)'
 )
