@@ -23,20 +23,20 @@ p3d=${at}configs/action/p3d/p3d-cgc-1d-3d_imagenet-pretrained-r50_8xb8-32x1x1-50
 light=${at}configs/translation/iwslt14/cgc-lightconv_1xt4k-50k_iwslt14-de-en.py
 if [[ $device == cpu ]]; then
     image=(--batch 2 --shape 64) small=(--batch 2) clip=(--batch 1 --shape 64) clips=(--batch 1 --shape 8 32 32)
-    text=(--batch 2) graphs=() half=() repeats=1
+    text=(--batch 2) graphs=() half=() repeats=1 limit=900
     # A CPU may have to emulate bfloat16, and takes minutes to compile a large network.
     compiled=("${at}configs/quickstart/cgc-resnet20_1xb32-10e_digits.py" --batch 2)
 else
     image=(--batch 128) small=(--batch 128) clip=(--batch 16) clips=(--batch 8)
     text=(--batch 128) graphs=(--cuda-graphs)
-    half=(--bfloat16) repeats=3 compiled=("$r50" "${image[@]}")
+    half=(--bfloat16) repeats=3 limit=240 compiled=("$r50" "${image[@]}")
 fi
 last=("${half[@]}" --channels-last) failed=0
 
 part() {
     echo "== $1"
     local start=$SECONDS
-    timeout 240 "${@:2}" || { echo "failed: $1"; failed=1; }
+    timeout "$limit" "${@:2}" || { echo "failed: $1"; failed=1; }
     echo "== took $((SECONDS - start)) s"
 }
 
