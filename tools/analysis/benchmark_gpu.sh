@@ -22,7 +22,7 @@ tsm=${at}configs/action/tsm/tsm-cgc_imagenet-pretrained-r50_8xb8-1x1x8-45e_sthv1
 p3d=${at}configs/action/p3d/p3d-cgc-1d-3d_imagenet-pretrained-r50_8xb8-32x1x1-50e_sthv1-rgb.py
 light=${at}configs/translation/iwslt14/cgc-lightconv_1xt4k-50k_iwslt14-de-en.py
 if [[ $device == cpu ]]; then
-    image=(--batch 2 --shape 64) small=(--batch 2) clip=(--batch 1 --shape 64) clips=(--batch 1 --shape 8 32 32)
+    image=(--batch 2 --shape 64) small=(--batch 2) clip=(--batch 1 --shape 64) clips=(--batch 1 --shape 32 32 32)
     text=(--batch 2) graphs=() half=() repeats=1 limit=900
     # A CPU may have to emulate bfloat16, and takes minutes to compile a large network.
     compiled=("${at}configs/quickstart/cgc-resnet20_1xb32-10e_digits.py" --batch 2)
