@@ -120,18 +120,23 @@ def _row(name: str, seed: int, run: Path, metric: str | None) -> dict:
     )
 
 
+def _digits(rows: list[dict]) -> int:
+    """Return how many decimals figures get: two, or four if they are shares of one, as mmaction2's accuracy is."""
+    return 2 if max(abs(row['value']) for row in rows) > 1 else 4
+
+
 def _networks(arms: Sequence[Arm], rows: list[dict]) -> str:
-    lines = []
+    lines, digits = [], _digits(rows)
     for arm in arms:
         own = [row for row in rows if row['network'] == arm.name]
         values = [row['value'] for row in own]
-        spread = f' ± {stdev(values):.2f}' if len(values) > 1 else ''
+        spread = f' ± {stdev(values):.{digits}f}' if len(values) > 1 else ''
         commits = dict.fromkeys(commit for row in own for commit in row['commits'].split())
         lines.append(
             [
                 arm.name,
-                ', '.join(f'{value:.2f}' for value in values),
-                f'{mean(values):.2f}{spread}',
+                ', '.join(f'{value:.{digits}f}' for value in values),
+                f'{mean(values):.{digits}f}{spread}',
                 f'{mean(row["cpu_seconds"] for row in own):,.0f} s',
                 f'{max(row["peak_bytes"] for row in own) / 2**20:,.0f} MiB',
                 ', '.join(commits),
@@ -144,16 +149,18 @@ def _networks(arms: Sequence[Arm], rows: list[dict]) -> str:
 
 def _differences(arms: Sequence[Arm], rows: list[dict]) -> str:
     values = {arm.name: {row['seed']: row['value'] for row in rows if row['network'] == arm.name} for arm in arms}
-    lines = []
+    lines, digits = [], _digits(rows)
     for first, second in combinations(values, 2):
         if values[first].keys() & values[second].keys():
             differences, centre, half = paired_difference(values[first], values[second])
-            interval = f'{centre - half:+.2f} to {centre + half:+.2f}' if math.isfinite(half) else 'one pair'
+            interval = (
+                f'{centre - half:+.{digits}f} to {centre + half:+.{digits}f}' if math.isfinite(half) else 'one pair'
+            )
             lines.append(
                 [
                     f'{second} − {first}',
-                    ', '.join(f'{difference:+.2f}' for difference in differences),
-                    f'{centre:+.2f}',
+                    ', '.join(f'{difference:+.{digits}f}' for difference in differences),
+                    f'{centre:+.{digits}f}',
                     interval,
                 ]
             )

@@ -80,6 +80,8 @@ def test_rows_of_a_file_come_back_and_stand_beside_those_of_here(arms, tmp_path)
     assert len(rows) == 6 and rows[5]['value'] == 55.0 and rows[5]['seed'] == 2 and rows[5]['peak_bytes'] == 3 * 2**20
     some = [Arm('plain', {2: arms[0].runs[2]}), Arm('gated', {})]
     assert write_tables(some, tmp_path, None, 'command', [row for row in rows if row is not rows[2]]) == whole
+    shares = [dict(row, value=row['value'] / 100) for row in rows]
+    assert '0.5100 ± 0.0100' in write_tables([Arm('plain', {}), Arm('gated', {})], tmp_path, None, 'command', shares)
     with pytest.raises(ValueError, match='different metrics, accuracy/top5, accuracy/top1: name one'):
         write_tables(some, tmp_path, 'accuracy/top5', 'command', rows)
 
