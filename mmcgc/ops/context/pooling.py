@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 from mmcgc.ops.context import triton_pool
 from mmcgc.ops.modes import traced, transformed
 
-_SMALL = 512  # One product with a matrix is quicker than PyTorch's pooling of a map of up to so many contiguous pixels.
+_KEPT = 1 << 16  # A matrix that pools whole maps is kept if it has at most so many elements.
 _AVERAGES = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 _MAXIMA = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
 
@@ -32,8 +32,9 @@ def averaging_matrix(size: int, target: int, like: Tensor) -> Tensor:
 def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
     """Take adaptive averages, flattened: (B, C, *S) -> (B, C, prod(targets)).
 
-    A CPU takes PyTorch's own pooling, but for small maps.  The gradient of that is not deterministic on a GPU, and its
-    export would be tied to one size, so a kernel of ours or products with matrices do the work there.
+    On a CPU one product with a matrix pools contiguous maps, and PyTorch's own pooling those that are large or in
+    channels-last layout.  The gradient of the latter is not deterministic on a GPU, and its export would be tied to one
+    size, so a kernel of ours or products with matrices do the work there.
     """
     if x.is_cuda and triton_pool.can_run(x, targets) is None:
         return triton_pool.run(x, targets)
@@ -41,9 +42,13 @@ def average_pool(x: Tensor, targets: tuple[int, ...]) -> Tensor:
         return _average_by_matrices(x, targets)
     sizes = tuple(x.shape[2:])
     plain = type(x) is Tensor and not transformed() and not is_in_torch_dispatch_mode()
-    if plain and x.is_contiguous() and math.prod(sizes) <= _SMALL:
+    if plain and x.is_contiguous() and math.prod(sizes) * math.prod(targets) <= _KEPT:
         return x.flatten(2) @ _kept_matrix(sizes, targets, x.dtype).T
-    return _AVERAGES[len(targets)](x, targets).flatten(2)
+    pooled = _AVERAGES[len(targets)](x, targets).flatten(2)
+    if plain and pooled.requires_grad and x.is_contiguous():
+        # Of a gradient in another layout PyTorch makes that of x in that layout too, and then copies it.
+        pooled.register_hook(lambda grad: grad if grad is None else grad.contiguous())
+    return pooled
 
 
 @functools.lru_cache(64)
