@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcgc.ops.modes import is_plain
+from mmcgc.ops.modes import autocasts, is_plain
 
 from ..ops.context.network import Parts, fused_terms
 from ..ops.context.norm import Norm
@@ -176,13 +176,13 @@ class ContextGate(nn.Module):
                 ``num_frames``.
 
         Returns:
-            G1 (B, C, *K) and G2 (B, O, *K); None for a branch that is switched off.
+            G1 (B, C, *K) and G2 (B, O, *K); None for a branch that is switched off.  Under autocast they keep the dtype
+            of the weights, because casting these small tensors costs more than it spares.
         """
-        context = self._pool(x)  # (N, C, P)
-        frozen = frozen_norms(self)
-        if not frozen:
+        context, frozen = self._pool(x), frozen_norms(self)  # (N, C, P)
+        if not frozen and not autocasts(x.device):
             return self._terms(context)
-        with in_eval_mode(frozen):
+        with in_eval_mode(frozen), torch.autocast(x.device.type, enabled=False):
             return self._terms(context)
 
     def _terms(self, context: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -192,7 +192,7 @@ class ContextGate(nn.Module):
         context = context.transpose(1, 2)
         weight = getattr(self.context_encoding, 'weight', None)
         if isinstance(weight, Tensor):  # a quantised or replaced layer takes its input as it is
-            context = context.to(weight.dtype)  # on a GPU pooling gives float32
+            context = context.to(weight.dtype)  # pooling gives its own
         # Channels lie last from here on: a normalisation of (rows, C), and a product for each sample instead of one
         # with a few columns, run several times faster on a CPU.
         encoded = _linear(self.context_encoding, context)  # (N, d, C)

@@ -20,6 +20,11 @@ def traced() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
 
 
+def autocasts(device: torch.device) -> bool:
+    """Tell whether autocast is on for a device."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
 def transformed() -> bool:
     """Tell whether ``torch.func`` transforms the call, or ``torch.autograd.forward_ad`` takes derivatives forward.
 

@@ -169,6 +169,14 @@ def test_context_of_another_precision_than_the_layer(monkeypatch):
         assert term.dtype == torch.bfloat16 and torch.equal(term, same)
 
 
+def test_terms_are_not_cast_under_autocast():
+    gate, x = ContextGate(16, 16, (3, 3)), torch.randn(2, 16, 5, 5).bfloat16()
+    expected = gate(x.float())
+    with torch.autocast('cpu', torch.bfloat16):
+        for term, true in zip(gate(x), expected, strict=True):
+            assert term.dtype == torch.float32 and (term - true).norm() < 0.03 * true.norm()
+
+
 class _Adapted(nn.Linear):
     def forward(self, t):
         return super().forward(t) + 1

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..gating import COMBINES
+from ..modes import autocasts
 from . import portable, reference, tiled, triton_conv
 
 BACKENDS = {'triton': triton_conv, 'tiled': tiled, 'reference': reference, 'portable': portable}
@@ -66,9 +67,8 @@ def context_gated_conv(
     stride, dilation = _tuple('stride', stride, nd), _tuple('dilation', dilation, nd)
     x, padding = _resolve_padding(x, weight.shape[2:], stride, padding, dilation)
     _check_size(x, weight, padding, dilation)
-    kind = x.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        dtype = torch.get_autocast_dtype(kind)
+    if autocasts(x.device):
+        dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     arguments = (x, weight, gate_in, gate_out, bias, stride, padding, dilation, groups, combine)
     return _choose(backend, arguments).run(*arguments)
