@@ -16,16 +16,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# What a tile may take of each thread's caches.  The first bound is for its kernels; the second for its activations, if
-# they have to be converted to another layout and back; the third for them where the gradient of a strided input is
-# made.  All three were measured.
+# What a tile's kernels and its activations may take of each thread's caches.  Both were measured.
 _KERNEL_BYTES = 9 << 18
 _ACTIVATION_BYTES = 8 << 20
-_STRIDED_BYTES = 1 << 20
+_LARGE = 1 << 17  # A sample of so many elements in channels-last layout goes alone, as it lies, rather than copied.
 _SEVERAL = 4  # A tile holds at least so many kernels, or one: two or three large ones are quicker one by one.
 _ROW = 64  # A row, along which a gate is broadcast, has at least so many elements.
 CHANNELS = 8  # oneDNN is slow with many groups of fewer input channels than this.
-_LARGE = 25  # A kernel of few channels goes alone if one of its channels has more elements than this.
+_LARGE_KERNEL = 25  # A kernel of few channels goes alone if one of its channels has more elements than this.
 _LAYOUTS = 64  # So many layouts are kept.
 _FEW = 1 << 19  # Up to so many elements of all kernels, an exponential for each costs less than sparing them.
 _ONE = torch.ones((), dtype=torch.float32, device='cpu')
@@ -49,7 +47,7 @@ class _Layout(NamedTuple):
 
 @functools.lru_cache(_LAYOUTS)
 def lay_out(
-    threads: int, batch: int, weight: torch.Size, groups: int, buffers: int, active: int, strided: bool, in_place: bool,
+    threads: int, batch: int, weight: torch.Size, groups: int, buffers: int, active: int, alone: bool, in_place: bool,
     cpu: bool, itemsize: int,
 ) -> _Layout:  # fmt: skip
     """Choose the tiles: several samples to a tile, or one sample and a part of its output channels.
@@ -61,8 +59,7 @@ def lay_out(
         groups: Of the convolution.
         buffers: How many buffers of a tile's kernels are needed.
         active: Elements of the activations of a sample.
-        strided: Whether the gradient of the input of a strided convolution is asked for; oneDNN takes the longer for
-            it, the more samples go at once.
+        alone: Whether every sample has a tile of its own.
         in_place: Whether the activations can be used as they lie.
         cpu: Whether the device is a CPU.
         itemsize: Bytes of an element.
@@ -70,12 +67,10 @@ def lay_out(
     out, channels, size = weight[0] // groups, weight[1], weight[2:].numel()
     row = next(n for n in range(1, channels + 1) if n == channels or (channels % n == 0 and n * size >= _ROW)) * size
     rows, samples, part = channels * size // row, 1, out
-    if not (cpu and groups == 1 and channels < CHANNELS and size > _LARGE):
-        kernel, fit = buffers * weight.numel(), threads * _KERNEL_BYTES // itemsize
-        samples = min(batch, fit // kernel if fit >= _SEVERAL * kernel else 1)
-        if strided or not in_place:
-            limit = threads * (_STRIDED_BYTES if strided else _ACTIVATION_BYTES)
-            samples = max(1, min(samples, limit // (active * itemsize)))
+    if not (cpu and groups == 1 and channels < CHANNELS and size > _LARGE_KERNEL):
+        kernel, fit = buffers * weight.numel(), threads * _KERNEL_BYTES // 4
+        samples = min(batch, fit // kernel if fit >= _SEVERAL * kernel and not alone else 1)
+        samples = max(1, min(samples, threads * _ACTIVATION_BYTES // (active * itemsize)))
         samples = -(-batch // -(-batch // samples))  # as many in each tile
         if samples == 1 and groups == 1:
             part = -(-out // -(-kernel // fit))
@@ -99,14 +94,16 @@ class Tiles:
         gate_in, gate_out: The terms (B, C, *K) and (B, O, *K), or None.
         groups: Of the convolution.
         combine: How the two terms meet.
-        buffers, active, strided: As for :func:`lay_out`, but ``active`` counts the elements of all samples.
+        buffers, active: As for :func:`lay_out`, but ``active`` counts the elements of all samples.
     """
 
-    def __init__(self, x, weight, gate_in, gate_out, groups, combine, buffers, active, strided=False):
+    def __init__(self, x, weight, gate_in, gate_out, groups, combine, buffers, active):
         self.batch, self.groups, self.combine, self.kernel = len(x), groups, combine, weight.shape[1:]
+        in_place = x.is_contiguous()
+        self.alone = not in_place and x[0].numel() >= _LARGE
         self.layout = layout = lay_out(
-            torch.get_num_threads(), len(x), weight.shape, groups, buffers, active // len(x), strided,
-            x.is_contiguous(), x.device.type == 'cpu', x.itemsize,
+            torch.get_num_threads(), len(x), weight.shape, groups, buffers, active // len(x), self.alone, in_place,
+            x.device.type == 'cpu', x.itemsize,
         )  # fmt: skip
         terms = [t for t in (gate_in, gate_out) if t is not None]
         self.dtype = torch.promote_types(torch.float32, terms[0].dtype)
@@ -172,6 +169,10 @@ class Tiles:
     def kernels(self, gated: Tensor, dtype: torch.dtype) -> Tensor:
         """Shape gated weights (n, g, m, q, r) as the kernels (n * g * m, c, *K) of a grouped convolution."""
         return gated.to(dtype).reshape(-1, *self.kernel)
+
+    def fold(self, t: Tensor) -> Tensor:
+        """Turn samples into groups of a convolution: (n, C, *S) -> (1, n * C, *S), contiguous but for one alone."""
+        return t if self.alone else t.contiguous().view(1, -1, *t.shape[2:])
 
     def sum_channels(self, t: Tensor) -> Tensor:
         """Sum over the input channels: (n, g, m, q, r) -> (n, g, m, 1, size of a kernel)."""

@@ -163,6 +163,25 @@ def test_result_keeps_the_layout(last):
     assert y.is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
+@pytest.mark.parametrize('shape', [SHAPES_2D[3], SHAPES_2D[8], SHAPES_3D[0]], ids=str)
+def test_large_samples_in_channels_last_go_alone_as_they_lie(monkeypatch, shape):
+    monkeypatch.setattr(tiles, '_LARGE', 1)
+    compare(shape, torch.float64, 'sum', True)
+
+
+@pytest.mark.parametrize('shape', [(3, 40, 24, (3, 3), (2, 3), 1, 1, 1, 1), (2, 40, 32, (3, 2), (6, 5), 2, 1, 1, 1)])
+def test_gradients_of_small_maps_in_half_precision(monkeypatch, shape):
+    monkeypatch.setattr(tiles, '_KERNEL_BYTES', 1 << 12)  # so that every sample has a tile of its own
+    monkeypatch.setattr(tiles, 'lay_out', tiles.lay_out.__wrapped__)
+    leaves = [t.detach().bfloat16().float().requires_grad_() for t in tensors(shape, torch.float32)]
+    half = [leaves[0].bfloat16(), leaves[1].bfloat16(), *leaves[2:4], leaves[4].bfloat16()]
+    expected, y = run(shape, leaves, 'reference'), run(shape, half, 'tiled')
+    cotangent = torch.randn_like(y)
+    wanted = torch.autograd.grad(expected, leaves, cotangent.float())
+    for ours, true in zip(torch.autograd.grad(y, leaves, cotangent), wanted, strict=True):
+        assert (ours - true).norm() < 0.01 * true.norm()
+
+
 @pytest.mark.parametrize('size', [1 << 9, 1 << 12, 1 << 14], ids=lambda size: f'{size} bytes')
 @pytest.mark.parametrize('shape', [SHAPES_2D[1], SHAPES_2D[3]], ids=str)
 def test_any_tile_gives_the_same(monkeypatch, shape, size, many):
