@@ -1,2 +1,2 @@
-_base_ = 'resnet50-half_1xb32-20e_imagenette-64px.py'
+_base_ = 'resnet50-half_1xb32-10e_imagenette-64px.py'
 model = dict(backbone=dict(conv_cfg=dict(type='CGConv')))
