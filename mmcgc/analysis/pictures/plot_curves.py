@@ -88,7 +88,7 @@ def _end(points: list[Point]) -> str:
 
 
 def _draw(curves: dict, logs: dict[str, list[RunLog]], metric: str, unit: str) -> Figure:
-    figure = Figure(figsize=(10, 4.2), layout='constrained')
+    figure = Figure(figsize=(10, 4.2 + 0.25 * len(curves)), layout='constrained')
     left, right = figure.subplots(1, 2)
     for (name, curve), colour, line in zip(curves.items(), cycle(COLOURS), cycle(LINES)):
         many = f', mean ± s.d. of {len(logs[name])} runs' if len(logs[name]) > 1 else ''
@@ -96,7 +96,7 @@ def _draw(curves: dict, logs: dict[str, list[RunLog]], metric: str, unit: str) -
         _line(right, curve[metric], colour, line, label=f'{name}{many}', marker='o', markersize=3)
     left.set(xlabel='iteration', ylabel='training loss (nats)')
     right.set(xlabel=unit, ylabel=f'validation {metric}' + (' (%)' if metric.startswith('accuracy') else ''))
-    right.legend(frameon=False)
+    figure.legend(loc='outside lower center', frameon=False)  # names of configs are too long for a panel
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[['top', 'right']].set_visible(False)
