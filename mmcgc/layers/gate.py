@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmcgc.ops.modes import autocasts, is_plain
+from mmcgc.ops.modes import is_plain, without_autocast
 
 from ..ops.context.network import Parts, fused_terms
 from ..ops.context.norm import Norm
@@ -180,10 +180,11 @@ class ContextGate(nn.Module):
             of the weights, because casting these small tensors costs more than it spares.
         """
         context, frozen = self._pool(x), frozen_norms(self)  # (N, C, P)
-        if not frozen and not autocasts(x.device):
-            return self._terms(context)
-        with in_eval_mode(frozen), torch.autocast(x.device.type, enabled=False):
-            return self._terms(context)
+        with without_autocast(x.device):
+            if not frozen:
+                return self._terms(context)
+            with in_eval_mode(frozen):
+                return self._terms(context)
 
     def _terms(self, context: Tensor) -> tuple[Tensor | None, Tensor | None]:
         terms = fused_terms(context, self._parts, self.channel_groups)  # (N, n, C), (N, n, O)

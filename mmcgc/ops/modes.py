@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeGuard, TypeVar
 
 import torch
@@ -23,6 +24,11 @@ def traced() -> bool:
 def autocasts(device: torch.device) -> bool:
     """Tell whether autocast is on for a device."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """Switch autocast off for a device while it lasts, if it is on."""
+    return torch.autocast(device.type, enabled=False) if autocasts(device) else nullcontext()
 
 
 def transformed() -> bool:

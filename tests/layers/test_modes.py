@@ -133,3 +133,8 @@ def test_filled_statistics_are_no_reason_to_warn():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         other(x)
+
+
+def test_a_frozen_gate_knows_shapes_alone():
+    layer = CGConv2d(8, 12, 3).to('meta').requires_grad_(False)
+    assert layer(torch.empty(2, 8, 9, 7, device='meta')).shape == (2, 12, 7, 5)
