@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .operators import result_format
+
 # What a tile's kernels and its activations may take of each thread's caches.  Both were measured.
 _KERNEL_BYTES = 9 << 18
 _ACTIVATION_BYTES = 8 << 20
@@ -62,13 +64,13 @@ def lay_out(
         alone: Whether every sample has a tile of its own.
         in_place: Whether the activations can be used as they lie.
         cpu: Whether the device is a CPU.
-        itemsize: Bytes of an element.
+        itemsize: Bytes of an element of the activations; kernels are made in float32 at least.
     """
     out, channels, size = weight[0] // groups, weight[1], weight[2:].numel()
     row = next(n for n in range(1, channels + 1) if n == channels or (channels % n == 0 and n * size >= _ROW)) * size
     rows, samples, part = channels * size // row, 1, out
     if not (cpu and groups == 1 and channels < CHANNELS and size > _LARGE_KERNEL):
-        kernel, fit = buffers * weight.numel(), threads * _KERNEL_BYTES // 4
+        kernel, fit = buffers * weight.numel(), threads * _KERNEL_BYTES // max(itemsize, 4)
         samples = min(batch, fit // kernel if fit >= _SEVERAL * kernel and not alone else 1)
         samples = max(1, min(samples, threads * _ACTIVATION_BYTES // (active * itemsize)))
         samples = -(-batch // -(-batch // samples))  # as many in each tile
@@ -99,11 +101,10 @@ class Tiles:
 
     def __init__(self, x, weight, gate_in, gate_out, groups, combine, buffers, active):
         self.batch, self.groups, self.combine, self.kernel = len(x), groups, combine, weight.shape[1:]
-        in_place = x.is_contiguous()
-        self.alone = not in_place and x[0].numel() >= _LARGE
+        self.alone = result_format(x) != torch.contiguous_format and x[0].numel() >= _LARGE
         self.layout = layout = lay_out(
-            torch.get_num_threads(), len(x), weight.shape, groups, buffers, active // len(x), self.alone, in_place,
-            x.device.type == 'cpu', x.itemsize,
+            torch.get_num_threads(), len(x), weight.shape, groups, buffers, active // len(x), self.alone,
+            x.is_contiguous(), x.device.type == 'cpu', x.itemsize,
         )  # fmt: skip
         terms = [t for t in (gate_in, gate_out) if t is not None]
         self.dtype = torch.promote_types(torch.float32, terms[0].dtype)
