@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from helpers import ROOT, tool_environment
+from mmengine.config import config as mmengine_config
+from mmengine.config import utils as mmengine_config_utils
 from mmengine.registry import DefaultScope
 from PIL import Image
 
@@ -72,7 +75,12 @@ class DumpWeights(Hook):
 
 
 def pytest_configure(config):
-    """One thread for each of several processes that share the cores, and for what they start."""
+    """One thread for each of several processes that share the cores, and each metafile of a library read once.
+
+    Without the second, every ``_base_`` out of a library reads all of its metafiles, which takes a third of a second.
+    """
+    mmengine_config_utils.load = cache(mmengine_config_utils.load)
+    mmengine_config.is_installed = cache(mmengine_config.is_installed)
     if 'PYTEST_XDIST_WORKER' in os.environ:
         os.environ.setdefault('OMP_NUM_THREADS', '1')
         torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
