@@ -1,4 +1,4 @@
-"""What SECURITY.md promises beyond the checkpoints of test_compat.py: addresses, data files, archives, shells."""
+"""What SECURITY.md promises beyond the checkpoints of test_guard.py: addresses, data files, archives, shells."""
 
 import ast
 import functools

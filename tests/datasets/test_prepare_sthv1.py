@@ -7,27 +7,14 @@ from argparse import ArgumentParser
 import numpy as np
 import pytest
 from mmengine.config import Config, DictAction
-from odd_videos import ODD, cut, sound_only
 from stand_ins import STHV1_CLASSES as CLASSES
 from stand_ins import STHV1_FRAMES as FRAMES
 from stand_ins import STHV1_MEMBERS as MEMBERS
-from stand_ins import picture, sthv1_frames, sthv1_labels
+from stand_ins import picture
+from sthv1 import prepare
 
-from mmcgc.datasets import RawframeDataset, VideoDataset
+from mmcgc.datasets import RawframeDataset
 from mmcgc.datasets import prepare_sthv1 as module
-from mmcgc.datasets.clip_writer import write_clip
-
-
-@pytest.fixture
-def tree(tmp_path):
-    """Label files in ``labels`` and frames in ``frames``, fabricated."""
-    sthv1_labels(tmp_path / 'labels')
-    sthv1_frames(tmp_path / 'frames')
-    return tmp_path
-
-
-def prepare(tree, **options):
-    return module.prepare_sthv1(tree / 'labels', tree / options.pop('source', 'frames'), tree / 'out', **options)
 
 
 def break_(tree, kind):
@@ -231,102 +218,6 @@ def test_what_was_checked_elsewhere_is_checked_again(tree):
     (tree / 'moved/31/00004.jpg').unlink()
     with pytest.raises(ValueError, match='31: frame 00004'):
         prepare(tree, source='moved')
-
-
-def test_videos(tree):
-    (tree / 'videos').mkdir()
-    for i in FRAMES:
-        write_clip(tree / 'videos' / f'{i}.mp4', np.zeros((3, 32, 32, 3), np.uint8))
-    assert prepare(tree, source='videos', kind='videos') == dict(train=4, val=2, test=1)
-    dataset = VideoDataset(
-        str(tree / 'out/sthv1_train_list_videos.txt'),
-        [dict(type='mmaction.DecordInit')],
-        dict(video=str(tree / 'out/videos')),
-        serialize_data=False,
-    )
-    assert [dataset[i]['total_frames'] for i in range(4)] == [3] * 4
-    os.truncate(tree / 'videos/31.mp4', 0)
-    (tree / 'out/.checked_videos').unlink()
-    with pytest.raises(ValueError, match='31: the file is empty'):
-        prepare(tree, source='videos', kind='videos')
-
-
-BAD_VIDEOS = {
-    'html.mp4': 'no video',
-    'sound.mp4': 'no video',
-    'cut.mp4': 'truncated',
-    'cut.webm': 'truncated',
-    'cut.avi': 'truncated',
-    'hole.mkv': 'damaged',
-    'one frame.mp4': '1 frames',
-}
-
-
-@pytest.mark.parametrize(('name', 'message'), BAD_VIDEOS.items(), ids=BAD_VIDEOS)
-def test_a_broken_video_is_named(tree, name, message):
-    (tree / 'videos').mkdir()
-    for i in FRAMES:
-        write_clip(tree / f'videos/{i}.mp4', np.zeros((3, 32, 32, 3), np.uint8))
-    (tree / 'videos/31.mp4').unlink()
-    kind, _, suffix = name.rpartition('.')
-    path = tree / f'videos/31.{suffix}'
-    if kind == 'html':
-        path.write_text('<html>Not found</html>' * 50)
-    elif kind == 'sound':
-        sound_only(path, 'mp4', 'aac')
-    elif kind == 'cut':
-        cut(codec=dict(mp4='libx264', webm='libvpx', avi='mpeg4')[suffix])(path)
-    else:
-        next(odd for odd in ODD if odd.name == name).make(path)
-    with pytest.raises(ValueError, match=f'1 of 7 clips.*31: .*{message}'):
-        prepare(tree, source='videos', kind='videos')
-    assert prepare(tree, source='videos', kind='videos', skip_broken=True) == dict(train=3, val=2, test=1)
-
-
-def edit(name, old, new):
-    def apply(tree):
-        path = tree / f'labels/something-something-v1-{name}.csv'
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
-
-    return apply
-
-
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        pytest.param(
-            edit('train', '7;Holding something', '7;Holding nothing'),
-            "line 2: the label 'Holding nothing' of 7",
-            id='unknown-label',
-        ),
-        pytest.param(
-            edit('train', '8;', '7;'), 'line 4: the id 7 stands already in .*train.csv, line 2', id='id-twice'
-        ),
-        pytest.param(
-            edit('validation', '12;', '100;'), 'line 1: the id 100 stands already in .*train', id='two-splits'
-        ),
-        pytest.param(edit('train', '7;', '../7;'), 'line 2: expected "id;label"', id='path-for-an-id'),
-        pytest.param(edit('labels', 'Dropping', 'Holding'), 'names a class twice', id='class-twice'),
-    ],
-)
-def test_contradictions_in_the_label_files_are_named(tree, change, message):
-    change(tree)
-    with pytest.raises(ValueError, match=message):
-        prepare(tree)
-
-
-def test_label_files_in_another_order_are_refused(tmp_path):
-    classes = [f'class {i}' for i in range(174)]
-    for i, (left, right) in enumerate(module.LEFT_RIGHT):
-        classes[left], classes[right] = f'Going {i} left', f'Going {i} right'
-    path = tmp_path / 'labels.csv'
-    path.write_text('\n'.join(classes))
-    assert module.read_classes(path) == classes
-    path.write_text('\n'.join(sorted(classes)))
-    with pytest.raises(ValueError, match='not in the official order'):
-        module.read_classes(path)
 
 
 @pytest.mark.parametrize('what', ['labels/something-something-v1-train.csv', 'frames'])
