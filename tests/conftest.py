@@ -1,5 +1,6 @@
 """A network and a data set small enough to train in seconds, through the tools, in a process of their own."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -84,6 +85,16 @@ def pytest_configure(config):
     if 'PYTEST_XDIST_WORKER' in os.environ:
         os.environ.setdefault('OMP_NUM_THREADS', '1')
         torch.set_num_threads(int(os.environ['OMP_NUM_THREADS']))
+
+
+def pytest_collection_finish(session):
+    """Hide what is imported by now from the garbage collector, which MMEngine calls for every data set."""
+    gc.freeze()
+
+
+def pytest_unconfigure(config):
+    """Let it free at exit what it was kept from."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope='session')
