@@ -107,6 +107,13 @@ def test_the_map_names_every_room():
     assert missing == []
 
 
+def test_the_map_lists_rooms_below_those_that_they_import_from():
+    table = re.search(r'\n\| room \|.*?\n\n', GUIDE, re.DOTALL)[0]
+    names = re.findall(r'^\| ?(`mmcgc/.*?) \|', table, re.MULTILINE)
+    floors = [FLOOR[name] for row in names for name in re.findall(r'`mmcgc/(\w+)', row) if name != '__main__']
+    assert len(floors) == len(FLOOR) - 1 and floors == sorted(floors)  # the version is not in the map
+
+
 def test_ci_runs_the_commands_of_the_readme():
     listed = re.findall(r"""^step (['"])(.+?)\1(?: \||$)""", (ROOT / '.ci/run').read_text(), re.MULTILINE)
     listed = [command for _, command in listed]
