@@ -40,7 +40,7 @@ def check_mmcv() -> None:
 
     The layers do without mmcv; only what needs mmpretrain or mmaction2 needs it too.
 
-    https://github.com/open-mmlab/mmaction2/issues/2852; the warning may go when mmaction2 takes mmcv 2.2.
+    https://github.com/open-mmlab/mmaction2/issues/2852; the warning can be removed once mmaction2 takes mmcv 2.2.
     """
     try:
         import mmcv
@@ -64,7 +64,7 @@ def stub_missing_drn() -> None:
         return
 
     class DRN:
-        """A stand-in for the localizer that the installed mmaction2 lacks; to build it raises ImportError."""
+        """A stand-in for the localizer that the installed mmaction2 lacks; building it raises ImportError."""
 
         def __init__(self, *args, **kwargs):
             raise ImportError(
@@ -83,7 +83,7 @@ def leave_multimodal_out() -> None:
 
     Those models then ask for their dependencies when they are built, as they do if transformers is missing.
     https://github.com/xinyu1205/recognize-anything/issues/219 is about the same import, which transformers 4.56 moved;
-    this may go when both libraries import from ``transformers.pytorch_utils``.
+    this can be removed once both libraries import from ``transformers.pytorch_utils``.
     """
     source = _folder_of('transformers', 'modeling_utils.py')
     if not os.path.isfile(source) or 'apply_chunking_to_forward' in Path(source).read_text(encoding='utf-8'):
@@ -102,7 +102,8 @@ def define_torchvision_schemas() -> None:
     """Let torchvision be imported if its native library does not load (a CUDA build beside a CPU build of torch).
 
     Its operators still raise errors when they are used; models, transforms and data sets work.
-    https://github.com/pytorch/vision/issues/8985; this may go when torchvision guards its fake kernels of nms and qnms.
+    https://github.com/pytorch/vision/issues/8985; this can be removed once torchvision guards its fake kernels of nms
+    and qnms.
     """
     folder = _folder_of('torchvision')
     if 'torchvision' in sys.modules or _libraries or not folder or _loads_native_library(folder):
@@ -136,7 +137,7 @@ def widen_action_scores() -> None:
     """Cast the class scores of mmaction2's heads to float32: mmaction2 makes NumPy arrays of them, without bfloat16.
 
     This is no part of :func:`apply`: it repairs what is loaded, so call it once the model is built.
-    https://github.com/pytorch/pytorch/issues/110285; this may go when mmaction2 casts before ``numpy()``.
+    https://github.com/pytorch/pytorch/issues/110285; this can be removed once mmaction2 casts before ``numpy()``.
     """
     heads = sys.modules.get('mmaction.models.heads.base')
     for name in ('loss_by_feat', 'predict_by_feat') if heads else ():

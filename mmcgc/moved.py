@@ -77,7 +77,9 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         place = f'mmcgc.{MOVED[spec.name.removeprefix("mmcgc.")]}'
-        warnings.warn(f'{spec.name} has moved to {place}; the old name goes with version 0.2', DeprecationWarning, 6)
+        warnings.warn(
+            f'{spec.name} has moved to {place}; the old name will be removed in version 0.2', DeprecationWarning, 6
+        )
         module = importlib.import_module(place)
         spec.loader_state = module.__spec__
         return module

@@ -1,4 +1,4 @@
-"""Decode text in UTF-8, and refuse what is none."""
+"""Decode text in UTF-8, and refuse everything else."""
 
 from __future__ import annotations
 

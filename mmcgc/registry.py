@@ -1,7 +1,7 @@
-"""Child registries of mmcgc.
+"""Define mmcgc's registries, which are children of MMEngine's.
 
 Models, data sets and the like live under the scope ``mmcgc`` (``type='mmcgc.CIFARResNet'``).  The convolution layers
-are registered in MMEngine's root registry instead: :func:`mmcv.cnn.build_conv_layer` finds them there from any scope.
+are in MMEngine's root registry too, where :func:`mmcv.cnn.build_conv_layer` finds them from any scope.
 """
 
 from mmengine import registry as root

@@ -93,7 +93,7 @@ OUTPUTS = {  # what a command makes; the first pattern counts
 
 
 def first_match(table: dict, command: str):
-    """(value, match) of the first pattern that a command has; (None, None) where it has none."""
+    """Return (value, match) of the first pattern that a command has, and (None, None) if it has none."""
     found = ((value, re.search(pattern, command)) for pattern, value in table.items())
     return next((pair for pair in found if pair[1]), (None, None))
 

@@ -20,7 +20,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 3e-2, to
 
 
 def assert_close(actual, expected, name='', tolerance=None):
-    """Largest error relative to the largest expected magnitude, below the tolerance of the actual's dtype."""
+    """Assert that the largest error over the largest expected magnitude is below the tolerance of the dtype."""
     tolerance = TOLERANCE[actual.dtype] if tolerance is None else tolerance
     assert actual.shape == expected.shape, f'{name}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}'
     if expected.numel() == 0:
@@ -41,7 +41,7 @@ def tool_environment(tiny, **environment) -> dict[str, str]:
 
 
 def onnx_runtime():
-    """The package onnxruntime; skips the test where it is missing, or this torch cannot export (docs/export.md)."""
+    """Return the package onnxruntime; skip the test if it is missing or this torch cannot export (docs/export.md)."""
     if torch.__version__.startswith('2.6.'):
         pytest.skip('the ONNX exporter of torch 2.6 fails on any batch norm')
     return pytest.importorskip('onnxruntime')

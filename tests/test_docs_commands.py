@@ -172,7 +172,7 @@ class Stand:
         return done.returncode, f'{shlex.join(words)}\n{done.stdout[-3000:]}'
 
     def make(self, path: str) -> None:
-        """Make what a word of a command names, where that can be made; a config's data too."""
+        """Make what a word of a command names, if it can be made; a config's data too."""
         path = path.removeprefix('load_from=')
         if not (self.root / path).exists():
             if path in STAND_INS:

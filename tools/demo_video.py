@@ -1,4 +1,4 @@
-"""Print the most probable classes of a video file, and write it with them if asked to."""
+"""Print the most probable classes of a video file, and with --out write the video with them on it."""
 
 import argparse
 

@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--tta', action='store_true', help="test-time augmentation: the config's, else flipping")
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
-    parser.add_argument('--interval', type=int, default=1, help='show every so many samples')
+    parser.add_argument('--interval', type=int, default=1, help='show one in so many samples')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds that each window stays')
     parser.add_argument('--no-pin-memory', action='store_true', help='turn pin_memory off in data loaders')
     parser.add_argument(

@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--max-length', type=int, default=1024, help='most tokens of a line (default: %(default)s)')
     parser.add_argument('--max-tokens', type=int, default=4000, help='most tokens of a batch (default: %(default)s)')
     parser.add_argument('--buffer', type=int, default=2000, help='lines to read at a time (default: %(default)s)')
-    parser.add_argument('--device', help='cpu, cuda, ... (default: an accelerator where there is one)')
+    parser.add_argument('--device', help='cpu, cuda, ... (default: an accelerator if there is one)')
     return parser.parse_args()
 
 

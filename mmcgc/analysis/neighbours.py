@@ -66,7 +66,7 @@ def _by_config(cfg: Config, gated: bool) -> nn.Module:
 
 
 def _recipe(library: str) -> Callable[[str, bool], nn.Module]:
-    """Builds a recipe of a library, gated as a whole; or a leaf of ours over one, which gates its backbone."""
+    """Return a function that builds a library's recipe, gated as a whole, or a leaf of ours that gates its backbone."""
 
     def build(name: str, gated: bool) -> nn.Module:
         if not name.startswith('mmcgc::'):

@@ -68,7 +68,10 @@ def _parse(line: str, file: Path) -> dict:
 
 
 def _split(records: list[dict]) -> tuple[list[tuple[int, dict]], list[tuple[int, dict]]]:
-    """Sort (step, record) into training, told by its iteration or the name of a hook's scalars, and validation."""
+    """Split records into (step, record) of training and of validation.
+
+    Those of training have an iteration, or statistics of gates.
+    """
     both = [], []
     for record in records:
         validation = 'iter' not in record and not any(name.startswith('gate/') for name in record)

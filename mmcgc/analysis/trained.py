@@ -47,6 +47,7 @@ class Trained:
         return loader.dataset
 
     def class_name(self, label: int) -> str:
+        """Return the name of a class, or ``class <label>`` if it has none."""
         return str(self.classes[label]) if label < len(self.classes) else f'class {label}'
 
     def label(self, name: str) -> int:

@@ -54,6 +54,7 @@ def classify_video(
         FileNotFoundError: If the config, the checkpoint, the video or the file of labels is missing.
         ValueError: If the config is no video config, the checkpoint does not fit it, the video cannot be read, or a
             number or a name is out of range, or the device is not here.
+        FloatingPointError: If a score is NaN or infinite.
     """
     from ..datasets.loading import load  # not at the top, because images train without mmaction2
 

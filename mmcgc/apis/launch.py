@@ -139,6 +139,7 @@ def test(
     Raises:
         FileNotFoundError: If the config or the checkpoint is missing.
         ValueError: If an option does not go with the config, or the checkpoint does not fit the model.
+        FloatingPointError: If a score is NaN or infinite.
     """
     cfg = load_config(config, work_dir, cfg_options, launcher)
     cfg.load_from, cfg.resume = checkpoint, False
@@ -192,8 +193,10 @@ def read_whole_pictures(node) -> None:
 
 
 def set_dataloader_defaults(cfg: Config, no_pin_memory: bool = False, no_persistent_workers: bool = False) -> None:
-    """Set what mmpretrain's own tools set in data loaders of its scope; in those of every scope, see that pictures are
-    read by mmcgc's LoadImageFromFile, and that workers do not persist if there are none."""
+    """Set in data loaders what mmpretrain's tools set, and let mmcgc's LoadImageFromFile read their pictures.
+
+    The first concerns mmpretrain's scope, the second every scope.  Workers do not persist if there are none.
+    """
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if loader is None:

@@ -119,7 +119,8 @@ def _method(owner, name):
 def allow() -> None:
     """Let ``torch.load(weights_only=True)`` read the checkpoints that MMEngine writes.
 
-    https://github.com/open-mmlab/mmengine/issues/1655; this may go when MMEngine writes tensors and plain data alone.
+    https://github.com/open-mmlab/mmengine/issues/1655; this can be removed once MMEngine writes only tensors and
+    plain data.
     """
     one_cycle = f'{OneCycleParamScheduler.__module__}.{OneCycleParamScheduler.__qualname__}'
     torch.serialization.add_safe_globals(

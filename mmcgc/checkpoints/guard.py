@@ -31,7 +31,7 @@ def load_addresses_safely() -> None:
 
     MMEngine leaves them to ``torch.hub.load_state_dict_from_url``, which runs the code in them: its ``weights_only`` is
     off by default, unlike that of ``torch.load`` since torch 2.6.  Source: ``load_from_http`` of mmengine 0.10.7; this
-    may go when it asks for ``weights_only`` there.
+    can be removed once it asks for ``weights_only`` there.
     """
     load = checkpoint.load_url
     if hasattr(load, '__wrapped__'):

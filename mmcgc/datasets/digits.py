@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits: 1,797 real 8x8 images that lie in a package, so that nothing is downloaded."""
+"""Read scikit-learn's handwritten digits, 1,797 real 8x8 images that come with the package."""
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset

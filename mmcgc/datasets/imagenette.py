@@ -1,4 +1,4 @@
-"""Imagenette: the photographs of ten easily told classes of ImageNet (https://github.com/fastai/imagenette)."""
+"""Read Imagenette, photographs of ten easily told classes of ImageNet (https://github.com/fastai/imagenette)."""
 
 from pathlib import Path
 

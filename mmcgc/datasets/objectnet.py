@@ -1,4 +1,4 @@
-"""ObjectNet (Barbu et al., 2019): photographs to test networks that were trained on ImageNet."""
+"""Read ObjectNet (Barbu et al., 2019), photographs that test networks trained on ImageNet."""
 
 import json
 from pathlib import Path

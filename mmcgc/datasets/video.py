@@ -16,7 +16,9 @@ _LOADING = 'mmaction.datasets.transforms.loading'
 
 
 class CheckedClips:
-    """A base class that names or skips the clips that cannot be read; list it before a data set of mmaction2.
+    """A base class that names or skips the clips that cannot be read.
+
+    It stands before a data set of mmaction2 among the bases.
 
     The frames that it gives are those that decoding the file in order gives, upright (:func:`.loading.load_step`).
     Only the loading part of the pipeline (opening, sampling, decoding) is watched; errors of later transforms pass
@@ -31,8 +33,8 @@ class CheckedClips:
         *args, **kwargs: Arguments of mmaction2's data set.
 
     Raises:
-        ValueError: If ``broken`` is unknown or a line of the list cannot be read; when a clip is read, if it
-            is broken or all are.
+        ValueError: If ``broken`` is unknown or a line of the list cannot be read; when a clip is read, if
+            it is broken, or if all clips are.
     """
 
     def __init__(self, *args, broken: str = 'raise', min_frames: int = 2, **kwargs) -> None:

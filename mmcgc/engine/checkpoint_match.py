@@ -20,7 +20,7 @@ class CheckpointMatchHook(Hook):
     It is raised too if ranks have resumed from different checkpoints, because machines do not share the work directory.
 
     Args:
-        exact (bool): Whether every key must be there with its shape (test, resume), or one matching key is enough
+        exact: Whether every key must be there with its shape (test, resume), or one matching key is enough
             (fine-tuning: the gates of a context-gated network and a new head may start afresh).
     """
 

@@ -14,7 +14,7 @@ from .loss_guard import _finite
 
 
 class EachSampleOnceHook(Hook):
-    """Refuse a data loader that leaves samples out or gives them twice, too few results, and scores that are NaN.
+    """Check that validation and testing score every sample once, that labels exist, and that scores are finite.
 
     MMEngine takes the results of the ranks in turn, and cuts them to the length of the data set, which is right only
     for its DefaultSampler.

@@ -30,16 +30,12 @@ class PositionSeedHook(Hook):
         if runner.seed is None or isinstance(runner.train_loop, IterBasedTrainLoop):
             return
         if runner.train_dataloader.num_workers:
-            runner.train_dataloader.worker_init_fn = partial(_seed_worker, runner.seed, get_rank(), runner.epoch)
+            runner.train_dataloader.worker_init_fn = partial(seed_all, runner.seed, get_rank(), runner.epoch)
         seed_all(runner.seed, get_rank(), runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         if runner.seed is not None and isinstance(runner.train_loop, IterBasedTrainLoop):
             seed_all(runner.seed, get_rank(), runner.iter)
-
-
-def _seed_worker(seed: int, rank: int, position: int, worker: int) -> None:
-    seed_all(seed, rank, position, worker)
 
 
 def seed_all(*numbers: int) -> None:

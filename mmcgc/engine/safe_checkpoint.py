@@ -37,7 +37,7 @@ class WholeFileBackend(LocalBackend):
 @HOOKS.register_module()
 @shows_arguments()
 class SafeCheckpointHook(CheckpointHook):
-    """Save as MMEngine's CheckpointHook does, but never leave a half-written checkpoint, or none if there was one.
+    """Save as MMEngine's CheckpointHook does, but keep the checkpoint before until the new one is whole.
 
     MMEngine writes into the file that resuming looks for, and removes the checkpoint before it writes its successor:
     with ``max_keep_ckpts=1`` a kill or a full disk in between costs the whole training.  A resumed run of MMEngine also

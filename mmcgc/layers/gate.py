@@ -36,7 +36,7 @@ class ContextGate(nn.Module):
             larger side of the kernel), and every frame gets a gate of its own (paper, Sec. 3.3).
         channel_groups: Groups of the channel interacting module.  None makes groups of 16 channels (paper, Sec. 3.1) or
             the next smaller number that fits; 1 makes one full linear layer (Table 2, g = 1).
-        latent: 'half' for d = int(n / 2 + 1), 'full' for d = n + 1 (Table 2, d = k1 k2), or d itself.  n counts the
+        latent: 'half' for d = int(m / 2 + 1), 'full' for d = m + 1 (Table 2, d = k1 k2), or d itself.  m counts the
             elements of the pool target at ``pool_scale=1``.
         pool: 'avg' or 'max' (Table 2, MaxPool).
         pool_scale: Side of the pool target over the kernel's (Table 2: 2 is h' = 2 k1, w' = 2 k2).

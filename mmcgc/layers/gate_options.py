@@ -31,6 +31,7 @@ def choose_groups(in_channels: int, out_channels: int) -> int:
 
 
 def check_choices(**options) -> None:
+    """Raise ValueError if an option has a value that it does not know."""
     for name, value in options.items():
         choices = CHOICES[name]
         if name == 'latent' and isinstance(value, int) and not isinstance(value, bool) and value > 0:
@@ -41,6 +42,7 @@ def check_choices(**options) -> None:
 
 
 def check_positive(**options) -> None:
+    """Raise ValueError if an option is neither None nor a positive integer."""
     for name, value in options.items():
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ValueError(f'gate option {name}={value!r} must be a positive integer')

@@ -55,6 +55,7 @@ class ResNetP3DA(ResNet3d):
 
     Args:
         depth: 50, 101 or 152.
+        num_stages: 1 to 4.
         conv_cfg: The convolutions in space, all those of the 2D network.
         temporal_conv_cfg: The convolutions over time.
         **kwargs: ``pretrained`` (2D weights by torchvision's names, for the convolutions in space), ``non_local``,

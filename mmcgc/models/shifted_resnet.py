@@ -1,4 +1,4 @@
-"""TSM's temporal shift in a ResNet of any width; the width of mmaction2's ResNetTSM is fixed."""
+"""Add TSM's temporal shift to a ResNet of any width; the width of mmaction2's ResNetTSM is fixed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..signatures import shows_arguments
 class ShiftedResNet(ResNet):
     """mmpretrain's 2D ResNet, which shifts the input of the first convolution of every residual block over time.
 
+    ``forward`` gives the map of the last stage, (N * T, O, H', W'), as mmaction2's recognisers want it, or a tuple of
+    maps if ``out_indices`` asks for several.
+
     Args:
         depth: Of the ResNet.
         num_segments: T, the frames of a clip; the input is (N * T, C, H, W).
         shift_div: One channel in so many comes from the next frame, and one from the frame before.
         **kwargs: Of mmpretrain's ResNet: ``base_channels``, ``stem_channels``, ``conv_cfg``, ...
-
-    ``forward`` gives the map of the last stage, (N * T, O, H', W'), as mmaction2's recognisers want it, or a tuple of
-    maps if ``out_indices`` asks for several.
     """
 
     def __init__(self, depth: int, num_segments: int, shift_div: int = 8, **kwargs) -> None:

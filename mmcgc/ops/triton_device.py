@@ -34,4 +34,5 @@ no_device._dynamo_marked_constant = True
 
 
 def interpreted() -> bool:
+    """Tell whether Triton's interpreter runs the kernels."""
     return os.environ.get('TRITON_INTERPRET') == '1'

@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--beam', type=int, help="width of the beam (default: the config's)")
     parser.add_argument('--length', type=int, help='most tokens of a translation (default: as the config says)')
     parser.add_argument('--bfloat16', action='store_true', help='autocast to bfloat16')
-    parser.add_argument('--device', help='cpu, cuda, ... (default: an accelerator where there is one)')
+    parser.add_argument('--device', help='cpu, cuda, ... (default: an accelerator if there is one)')
     parser.add_argument('--csv', help='a file to append the table to')
     return parser.parse_args()
 

@@ -9,8 +9,8 @@ from mmcgc.command_line import plain_errors
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('csv', help='what benchmark.py --csv wrote')
-    parser.add_argument('--layers', action='store_true', help='the layers, rather than the networks')
-    parser.add_argument('--against', choices=GROWTH, help='a curve against this, of the networks')
+    parser.add_argument('--layers', action='store_true', help='draw the layers, rather than the networks')
+    parser.add_argument('--against', choices=GROWTH, help='draw the ratio of networks against this')
     parser.add_argument('--out', default='benchmark.png', help='the picture to write (default: %(default)s)')
     return parser.parse_args()
 

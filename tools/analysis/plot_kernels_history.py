@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
         metavar='NAME',
         help='gated layers (default: the last one; a wrong name lists them all)',
     )
-    parser.add_argument('--every', type=int, default=1, help='look at each so many epochs (default: %(default)s)')
+    parser.add_argument('--every', type=int, default=1, help='measure one in so many epochs (default: %(default)s)')
     parser.add_argument(
         '--out',
         default='kernels-history.png',

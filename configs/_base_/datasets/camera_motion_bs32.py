@@ -1,4 +1,4 @@
-# Clips that tools/data/make_camera_motion.py made.  No flip: it would turn left into right.
+# tools/data/make_camera_motion.py makes these clips.  They are not flipped, which would turn left into right.
 opening, decoding = dict(type='DecordInit'), dict(type='DecordDecode')
 frames = dict(type='SampleFrames', clip_len=1, frame_interval=1, num_clips=4)
 resizing = dict(type='Resize', scale=(128, 128), keep_ratio=False)

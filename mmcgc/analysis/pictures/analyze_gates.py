@@ -39,7 +39,8 @@ def analyze_gates(
         One line that says what the pictures show.
 
     Raises:
-        FileNotFoundError, ValueError: If something given is missing or wrong; see the functions called.
+        FileNotFoundError: If the config or the checkpoint is missing.
+        ValueError: If a layer, a number or a suffix is wrong, or the checkpoint does not fit the config.
     """
     out = check_picture(out, [config, checkpoint])
     results, classes = {}, ()
@@ -62,6 +63,7 @@ def validation_loader(cfg: Config):
 
 
 def describe(results: dict[str, ClassKernels], layer: str) -> str:
+    """Say in one line for how many pairs the classes lie further apart than the kernels of one of them."""
     first = next(iter(results.values()))
     shares = '; '.join(
         f'{title} {result.share:.2%} (inter / intra {result.ratio:.2f} on average)' for title, result in results.items()

@@ -77,7 +77,7 @@ def measure_class_kernels(
         budget: Bytes, see :func:`class_kernels`.
 
     Raises:
-        ValueError: See :func:`class_kernels`.
+        ValueError: If there are fewer than two classes, or a class has one image, which has no distance to its centre.
     """
     with tempfile.TemporaryFile() as file:
         labels, shape = _write_terms(trained, loader, name, layer, file)

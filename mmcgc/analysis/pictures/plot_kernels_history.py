@@ -49,7 +49,8 @@ def draw_kernels_history(
         One line that says where the layers end.
 
     Raises:
-        FileNotFoundError, ValueError: If something given is missing or wrong; see the functions called.
+        FileNotFoundError: If the config or a checkpoint is missing.
+        ValueError: If a layer, a number or a suffix is wrong, or the checkpoint does not fit the config.
     """
     if every < 1:
         raise ValueError(f'every must be at least 1 epoch, got {every}')

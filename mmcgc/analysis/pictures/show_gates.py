@@ -44,7 +44,8 @@ def show_gates(
         One line that says what the picture shows.
 
     Raises:
-        FileNotFoundError, ValueError: If something given is missing or wrong; see the functions called.
+        FileNotFoundError: If the config, the checkpoint or a picture is missing.
+        ValueError: If a layer, a number or a suffix is wrong, or the checkpoint does not fit the config.
     """
     out = check_picture(out, [config, checkpoint, *paths])
     if bool(paths) == (samples is not None):

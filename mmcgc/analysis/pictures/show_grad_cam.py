@@ -46,7 +46,9 @@ def show_grad_cam(
         One line that says what the picture shows.
 
     Raises:
-        FileNotFoundError, ImportError, ValueError: If something given is missing or wrong; see the functions called.
+        FileNotFoundError: If a config, a checkpoint or a picture is missing.
+        ImportError: If the package ``grad-cam`` is missing.
+        ValueError: If a layer, a class or a suffix is wrong, or a checkpoint does not fit its config.
     """
     out = check_picture(out, [*chain(*models), *paths])
     if bool(paths) == (samples is not None):

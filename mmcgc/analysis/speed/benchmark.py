@@ -112,7 +112,7 @@ def benchmark(
     rows = []
     with rival_backends():
         for name, count, module, inputs in cases:
-            variants = _variants(module, arms, inputs)
+            variants = _variants(module, arms)
             inputs = tuple(_place(t, device, channels_last) for t in inputs)
             for variant in variants.values():
                 variant.to(device)
@@ -214,7 +214,7 @@ def _layers(network: nn.Module, sample: Tensor, batch: int) -> list[tuple[str, i
     ]
 
 
-def _variants(module: nn.Module, arms: Sequence[str], inputs: tuple[Tensor, ...]) -> dict[str, nn.Module]:
+def _variants(module: nn.Module, arms: Sequence[str]) -> dict[str, nn.Module]:
     """Make a copy of the module for each arm that can run."""
     variants = {}
     for arm in arms:
@@ -246,7 +246,7 @@ def _replaced(module: nn.Module, layers: list[nn.Module]) -> nn.Module:
 
 
 def _needs_three_axes(layer: nn.Module) -> bool:
-    """Tell whether neither its frames nor its kernel make it a convolution over two axes, as the rivals need."""
+    """Tell whether a layer cannot be computed as a convolution over two axes, which the rivals need."""
     return isinstance(layer, nn.Conv3d) and layer.num_frames is None and layer.kernel_size[1:] != (1, 1)
 
 

@@ -1,4 +1,4 @@
-"""German number words and their English translation: real words, real reordering, nothing to download."""
+"""Make German number words and their English translation, so that nothing has to be downloaded."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from .attention import CrossAttention
 
 
 def linear(channels: int, out_channels: int) -> nn.Linear:
+    """Make a linear layer with Xavier's weights and a bias of zeros."""
     layer = nn.Linear(channels, out_channels)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)

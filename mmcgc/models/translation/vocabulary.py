@@ -81,5 +81,5 @@ def count_tokens(lines: Iterable[list[str]]) -> str:
 
 
 def digest(text: str) -> str:
-    """Return a short name that other text does not have."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a text, by which it is told from others."""
     return sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What a kernel needs of a batch norm."""
+"""Define what a kernel needs of a batch norm."""
 
 from __future__ import annotations
 

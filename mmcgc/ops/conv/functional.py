@@ -32,7 +32,7 @@ def context_gated_conv(
     combine: str = 'sum',
     backend: str | None = None,
 ) -> Tensor:
-    """Convolve every sample with its own gated kernel (paper, Eq. 1).
+    """Convolve every sample with its own gated kernel (paper, Eqs. 1 and 2).
 
     For sample b the result equals
     ``conv(x[b], weight * sigmoid(gate_in[b][None] + gate_out[b][:, None]), bias, stride, ...)``.

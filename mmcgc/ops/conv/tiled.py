@@ -1,4 +1,4 @@
-"""The gated convolution as the framework's own convolution of tiles, each of some samples and output channels.
+"""Run the gated convolution as PyTorch's own on tiles, each of some samples and output channels.
 
 The gated kernels of one tile exist at a time; nothing of size B*O*C*K is ever alive.  Nor is it saved for the backward
 pass, which makes the gates again.  It runs on any device, and was built for the CPU.
