@@ -1,4 +1,4 @@
-# bfloat16, in which many a CPU trains in half the time; every epoch is kept, to draw Figure 5 as training goes.
+# Training is in bfloat16, which halves the time on many CPUs.  Every epoch is kept, to draw Figure 5 as training goes.
 _base_ = 'resnet20_1xb128-8e_cifar10.py'
 optim_wrapper = dict(type='mmcgc.BFloat16OptimWrapper')
 param_scheduler = dict(total_steps=20)
