@@ -24,7 +24,7 @@ _libraries: list[torch.library.Library] = []  # an operator's schema lives as lo
 
 
 def apply() -> None:
-    """Apply every remedy; it is safe to call this more than once."""
+    """Apply every remedy that needs no model; it is safe to call this more than once."""
     if importlib.util.find_spec('mmcv'):
         check_mmcv()
     stub_missing_drn()

@@ -1,3 +1,3 @@
-"""The version of mmcgc, in one place."""
+"""Keep the version of mmcgc in one place."""
 
 __version__ = '0.1.0'

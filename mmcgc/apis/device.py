@@ -18,7 +18,7 @@ def usable_device(name: str | None = None) -> str:
     name = name or get_device()
     try:
         torch.empty(0, device=name)
-    except (AssertionError, RuntimeError) as error:  # torch raises either
+    except (AssertionError, RuntimeError) as error:  # torch raises one or the other.
         reason = str(error).splitlines()[0]
         raise ValueError(f'the device {name!r} cannot be used here: {reason}; leave it out, or take cpu') from error
     return name

@@ -8,7 +8,8 @@ from pathlib import Path
 def latest_checkpoint(work_dir: str | Path) -> str | None:
     """Return the checkpoint to resume from: the one that ``last_checkpoint`` names, even if the folder was moved.
 
-    If a kill has left no such note or an empty one, it is the youngest ``epoch_*.pth`` or ``iter_*.pth``, or None.
+    If that note is missing or empty, as a kill may leave it, it is the newest ``epoch_*.pth`` or ``iter_*.pth``, or
+    None if there is none.
 
     Raises:
         FileNotFoundError: If the note names a checkpoint that is gone.

@@ -24,7 +24,7 @@ CLASSES = 174
 LEFT_RIGHT = [(2, 4), (30, 41), (52, 66)]
 VIDEO_SUFFIXES = ('.mp4', '.webm', '.avi', '.mkv')
 SHOWN = 5
-_CHECKED = 'every file, version 1,'  # the memory of a run begins so; one of other checks is not used
+_CHECKED = 'every file, version 1,'  # The memory of a run begins so; one of other checks is not used.
 _FRAME = re.compile(r'(|[^.].*?)(\d+)(\.(?:jpe?g|png|webp|bmp))', re.IGNORECASE)
 
 

@@ -42,7 +42,7 @@ class BFloat16OptimWrapper(OptimWrapper):
 
 
 def computes_bfloat16(device: str) -> bool:
-    """Tell whether a device computes in bfloat16 itself, which every one but an older CPU does.
+    """Tell whether to compute in bfloat16 on a device: a CPU must have instructions for it, other devices are taken to.
 
     A CPU without such instructions emulates them: a convolution may then take forty times as long as in float32.
     """

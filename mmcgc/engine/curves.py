@@ -100,7 +100,7 @@ def plot_curves(rows: list[tuple[int, float, str, float]], path: Path) -> None:
         rows: (iteration, epoch, name, value) of each point.
         path: The picture to write.
     """
-    from matplotlib.figure import Figure  # takes half a second, which most commands can do without
+    from matplotlib.figure import Figure  # This takes half a second, which most commands need not spend.
 
     curves = defaultdict(list)
     for _, epoch, name, value in rows:

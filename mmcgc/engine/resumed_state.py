@@ -18,7 +18,7 @@ from torch.optim import LBFGS, Optimizer, SparseAdam
 from ..checkpoints.load import check_finite
 from .same_form import check_form
 
-_LARGEST_SEED = 2**32 - 1  # NumPy takes no larger one
+_LARGEST_SEED = 2**32 - 1  # NumPy accepts no larger seed.
 
 
 class ResumedStateHook(Hook):

@@ -51,7 +51,8 @@ class ContextGate(nn.Module):
             'kaiming' (paper, Sec. 3.1, vision; gates start twice as spread, and learn slower in short schedules),
             'xavier' (language), or 'preserve', which is short for 'torch' with ``plain_start``.
         plain_start: Start as the plain convolution: the gate is ``gain`` times the sigmoid, with a gain of 2, or of 4
-            for the product of two sigmoids, and the decoders are zeros, so that it is 1 at first and learns from there.
+            for the product of two sigmoids, and the decoders are zeros, so that it is 1 at first and learns from there;
+            with ``combine='product'`` only the decoder of G1 is.
         norm: Of the latent context: 'batch' (the paper's) or, for batches of one or two and if the running statistics
             are never filled (``norm_eval``), one over each sample alone: 'group' (over the channels that are mixed with
             each other, and the latent positions), 'layer' (over all channels and positions), or 'none'.
@@ -104,7 +105,7 @@ class ContextGate(nn.Module):
         self.init, self.plain_start = init, plain_start
         sigmoids = 2 if combine == 'sigmoid_product' else 1
         self.gain = 2**sigmoids if plain_start else 1
-        self.checked = False  # whether it was looked at for norms that cannot work
+        self.norms_checked = False
 
         context = self.kernel_size if num_frames is None else (max(self.kernel_size), *self.kernel_size)
         self.pool_size = tuple(pool_scale * k for k in context)
@@ -193,7 +194,7 @@ class ContextGate(nn.Module):
         context = context.transpose(1, 2)
         weight = getattr(self.context_encoding, 'weight', None)
         if isinstance(weight, Tensor):  # a quantised or replaced layer takes its input as it is
-            context = context.to(weight.dtype)  # pooling gives its own
+            context = context.to(weight.dtype)  # which pooling does not know
         # Channels lie last from here on: a normalisation of (rows, C), and a product for each sample instead of one
         # with a few columns, run several times faster on a CPU.
         encoded = _linear(self.context_encoding, context)  # (N, d, C)

@@ -19,7 +19,7 @@ def new_norm(kind: str, channels: int, groups: int) -> nn.Module:
 
 
 def frozen_norms(gate: nn.Module) -> list[nn.Module]:
-    """Return the norms in training mode of a frozen gate, which is one in which no parameter asks for a gradient.
+    """Return the norms of a gate that are in training mode though no parameter of the gate asks for a gradient.
 
     Networks with ``frozen_stages`` put their own norms in eval mode, but not those of a gate.  The first call with a
     gate that is trained warns if its norms cannot work.
@@ -29,15 +29,15 @@ def frozen_norms(gate: nn.Module) -> list[nn.Module]:
     norms = [module for name, module in gate.named_children() if name.endswith('norm')]
     if not any(parameter.requires_grad for parameter in gate.parameters()):
         return [norm for norm in norms if norm.training]
-    if not gate.checked and not torch.compiler.is_compiling():
-        gate.checked = True
+    if not gate.norms_checked and not torch.compiler.is_compiling():
+        gate.norms_checked = True
         _warn_unfilled(norms)
     return []
 
 
 @contextmanager
 def in_eval_mode(norms: Iterable[nn.Module]) -> Iterator[None]:
-    """Let norms in training mode use their running statistics, and leave them alone, while it lasts."""
+    """Let norms in training mode use their running statistics, and leave these alone, within the context."""
     for norm in norms:
         norm.training = False
     try:

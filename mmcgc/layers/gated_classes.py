@@ -139,7 +139,7 @@ class _Around:
 
 
 class _Gating(TorchFunctionMode):
-    """Replaces the convolution with a layer's weight by the gated one, with given terms, while it lasts."""
+    """A context in which the convolution with a layer's weight is the gated one, with given terms."""
 
     def __init__(self, layer: GatedConv, terms: list[Tensor | None]):
         super().__init__()

@@ -27,7 +27,7 @@ def autocasts(device: torch.device) -> bool:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager:
-    """Switch autocast off for a device while it lasts, if it is on."""
+    """Return a context in which autocast is off for a device."""
     return torch.autocast(device.type, enabled=False) if autocasts(device) else nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""The figures that Tables 1 to 4 of the paper print, and the config of each system that this repository builds."""
+"""List the figures that Tables 1 to 4 of the paper print, and the config of each system that this repository builds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 class Row:
     """One line of a table, with its figures as printed.
 
-    Args:
+    Attributes:
         name: Name of the system.
         config: Its file under ``configs/``, or a pattern that one file matches; empty for a system that the paper only
             cites.

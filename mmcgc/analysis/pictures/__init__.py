@@ -1,1 +1,1 @@
-"""Draw trainings, gates and where networks look."""
+"""Draw how networks train, what their gates do, and where they look."""

@@ -65,10 +65,10 @@ def measure_class_kernels(
 ) -> ClassKernels:
     """Run a data set through a network and measure the modulated kernels of one of its layers.
 
-    Memory does not grow with the number of images, nor do working arrays with that of classes.  One pass over the data
-    writes the two terms inside the sigmoid, R (C + O) numbers a kernel element instead of the kernel's R C O, to a
-    temporary file (1.8 GB for the 50,000 images of ImageNet and a 3x3 kernel from 512 to 512 channels), on which
-    :func:`class_kernels` works.
+    Memory grows by a label and a distance for each image, and working arrays do not grow with the number of classes.
+    One pass over the data writes the two terms inside the sigmoid, R (C + O) numbers a kernel element instead of the
+    kernel's R C O, to a temporary file (1.8 GB for the 50,000 images of ImageNet and a 3x3 kernel from 512 to 512
+    channels), on which :func:`class_kernels` works.
 
     Args:
         trained: The network.

@@ -1,4 +1,4 @@
-"""The tokens of one language and their numbers."""
+"""Number the tokens of a language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the tiled backend cuts a convolution: samples and output channels of a tile, and its gated kernels.
+"""Cut a convolution into tiles of some samples and output channels, and make the gated kernels of a tile.
 
 A tile's gated kernels lie in a buffer that fits the caches and is used again for the next tile.
 """
