@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure on one GPU what docs/performance-tables.md lists, in about ten minutes, each part printed as it ends.
+# Measure on one GPU what docs/performance-tables.md lists; each part stops after four minutes at the latest.
 #   tools/analysis/benchmark_gpu.sh OUT.csv [cuda | cpu]    cpu: the same parts at toy size, to try the script
 set -uo pipefail
 
