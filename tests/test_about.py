@@ -1,3 +1,5 @@
+"""The text of `python -m mmcgc`: versions, backends, packages, and the commands that it lists."""
+
 import subprocess
 import sys
 

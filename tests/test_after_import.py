@@ -1,3 +1,5 @@
+"""Repairs that wait for the import of another library."""
+
 import importlib
 import importlib.util
 import sys

@@ -1,3 +1,5 @@
+"""Packages that only a part needs: what works without them, and the error that names what to install."""
+
 import subprocess
 import sys
 import textwrap

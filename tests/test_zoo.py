@@ -1,3 +1,5 @@
+"""Models, configs and weights by name, and weights whose sum is checked."""
+
 import hashlib
 from pathlib import Path
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..apis.device import usable_device
 from ..apis.initial_weights import initialise
-from ..apis.launch import load_config, read_whole_pictures
+from ..apis.launch import load_config, use_checked_image_loader
 from ..checkpoints.load import class_names, load_weights
 from .network import build_network
 
@@ -93,7 +93,7 @@ def load_trained(
         raise ValueError(f'{config} is no config of an image or video classifier')
     if cfg.model.backbone.get('pretrained'):
         cfg.model.backbone.pretrained = None
-    read_whole_pictures([cfg.get('val_dataloader'), cfg.get('test_dataloader')])
+    use_checked_image_loader([cfg.get('val_dataloader'), cfg.get('test_dataloader')])
     if cfg.get('data_preprocessor'):  # as MMEngine's runner does
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     torch.manual_seed(seed)

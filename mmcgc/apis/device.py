@@ -1,6 +1,9 @@
-"""Choose the device that a network runs on."""
+"""Choose the device that a network runs on, and name it."""
 
 from __future__ import annotations
+
+import platform
+from pathlib import Path
 
 import torch
 from mmengine.device import get_device
@@ -22,3 +25,13 @@ def usable_device(name: str | None = None) -> str:
         reason = str(error).splitlines()[0]
         raise ValueError(f'the device {name!r} cannot be used here: {reason}; leave it out, or take cpu') from error
     return name
+
+
+def device_name(device: str) -> str:
+    """Return the name of the accelerator, or of the processor, that stands behind a device."""
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    about = Path('/proc/cpuinfo')
+    lines = about.read_text().splitlines() if about.exists() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or 'CPU'

@@ -90,7 +90,7 @@ def train(
     cfg.randomness = {**(cfg.get('randomness') or dict(seed=None)), **{k: v for k, v in given.items() if v is not None}}
     set_dataloader_defaults(cfg, no_pin_memory, no_persistent_workers)
     _section(cfg, 'train_dataloader', 'training').persistent_workers = False  # see PositionSeedHook
-    _write_checkpoints_safely(cfg)
+    _use_safe_checkpoint_hook(cfg)
     runner = build_runner(cfg, exact=cfg.get('resume', False))
     runner.register_hook(ResumedAverageHook())
     runner.register_hook(ResumedStateHook())
@@ -184,12 +184,12 @@ def load_config(path: str, work_dir: str | None, cfg_options: dict | None, launc
     return cfg
 
 
-def read_whole_pictures(node) -> None:
+def use_checked_image_loader(node) -> None:
     """Put mmcgc's LoadImageFromFile in the place of mmcv's, of which it is a subclass, in a part of a config."""
     if isinstance(node, dict) and node.get('type') in ('LoadImageFromFile', 'mmpretrain.LoadImageFromFile'):
         node['type'] = 'mmcgc.LoadImageFromFile'
     for item in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
-        read_whole_pictures(item)
+        use_checked_image_loader(item)
 
 
 def set_dataloader_defaults(cfg: Config, no_pin_memory: bool = False, no_persistent_workers: bool = False) -> None:
@@ -201,7 +201,7 @@ def set_dataloader_defaults(cfg: Config, no_pin_memory: bool = False, no_persist
         loader = cfg.get(name)
         if loader is None:
             continue
-        read_whole_pictures(loader)
+        use_checked_image_loader(loader)
         if cfg.get('default_scope') == 'mmpretrain':
             loader.setdefault('collate_fn', dict(type='default_collate'))
             loader.setdefault('pin_memory', torch.cuda.is_available())
@@ -212,7 +212,7 @@ def set_dataloader_defaults(cfg: Config, no_pin_memory: bool = False, no_persist
             loader.persistent_workers = False
 
 
-def _write_checkpoints_safely(cfg: Config) -> None:
+def _use_safe_checkpoint_hook(cfg: Config) -> None:
     """Put :class:`SafeCheckpointHook` in the place of MMEngine's hook, which saves every epoch by default."""
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     hook = hooks.get('checkpoint', ConfigDict(type='CheckpointHook', interval=1)) if hooks is not None else None

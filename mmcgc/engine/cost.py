@@ -57,7 +57,7 @@ class CostHook(Hook):
         commit = get_git_hash(digits=7) or 'unknown'
         return dict(
             cpu_seconds=self.before['cpu_seconds'] + _cpu_seconds() - self.start,
-            peak_bytes=max(self.before['peak_bytes'], _peak_bytes()),
+            peak_bytes=max(self.before['peak_bytes'], peak_resident_bytes()),
             commits=list(dict.fromkeys([*self.before['commits'], commit])),
         )
 
@@ -66,7 +66,8 @@ def _cpu_seconds() -> float:
     return sum(os.times()[:4])  # user and system time, of this process and of children that have ended
 
 
-def _peak_bytes() -> int:
+def peak_resident_bytes() -> int:
+    """Return the largest resident set of this process so far, 0 if the system does not tell (Windows)."""
     if resource is None:
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)

@@ -10,7 +10,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .loss_guard import _finite
+from .loss_guard import all_finite
 
 
 class EachSampleOnceHook(Hook):
@@ -59,7 +59,7 @@ class EachSampleOnceHook(Hook):
             if not isinstance(fields, dict):
                 continue
             for name, value in fields.items():
-                if name.startswith('pred') and not _finite(value):
+                if name.startswith('pred') and not all_finite(value):
                     raise FloatingPointError(
                         f'{name} of a sample in batch {batch_idx} is NaN or infinite: the model '
                         'is broken, or its precision too low (leave --amp out)'

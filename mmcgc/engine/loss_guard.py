@@ -67,8 +67,8 @@ def first_broken_layer(model: nn.Module, batch) -> str:
     broken = []
 
     def look(name: str, module: nn.Module, args: tuple, output) -> None:
-        if not broken and not _finite(output):
-            broken.append((name, module, _finite(args)))
+        if not broken and not all_finite(output):
+            broken.append((name, module, all_finite(args)))
 
     handles = [module.register_forward_hook(partial(look, name)) for name, module in model.named_modules() if name]
     try:
@@ -80,7 +80,7 @@ def first_broken_layer(model: nn.Module, batch) -> str:
     if not broken:
         return 'no layer gave NaN or infinity when the batch passed once more, so it is the loss or chance (dropout)'
     name, module, finite_input = broken[0]
-    bad = [key for key, value in module.named_parameters() if not _finite(value)]
+    bad = [key for key, value in module.named_parameters() if not all_finite(value)]
     if bad:
         reason = f'its {bad[0]} is not finite'
     else:
@@ -88,7 +88,7 @@ def first_broken_layer(model: nn.Module, batch) -> str:
     return f'the first output with NaN or infinity is that of {name} ({type(module).__name__}), {reason}'
 
 
-def _finite(value) -> bool:
+def all_finite(value) -> bool:
     """Tell whether every floating-point tensor in tuples, lists and dicts is finite."""
     if isinstance(value, Tensor):
         return not value.is_floating_point() or bool(torch.isfinite(value).all())
@@ -96,4 +96,4 @@ def _finite(value) -> bool:
         value = value.values()
     elif not isinstance(value, (list, tuple)):
         return True
-    return all(_finite(item) for item in value)
+    return all(all_finite(item) for item in value)

@@ -12,7 +12,7 @@ from mmcgc.datasets import ParallelText
 from mmcgc.datasets.translation import NumberWords, SubwordCorpus
 from mmcgc.datasets.translation.number_words import numbers
 from mmcgc.models.translation import BOS, EOS, PAD, UNK, Vocabulary
-from mmcgc.models.translation.vocabulary import count_tokens
+from mmcgc.models.translation.vocabulary import vocabulary_text
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ class TestVocabulary:
 
     def test_file_round_trip(self, tmp_path):
         path = tmp_path / 'vocab.en'
-        text = count_tokens([['b', 'a', '<unk>'], ['b', 'ä@@', '\u2028x']])
+        text = vocabulary_text([['b', 'a', '<unk>'], ['b', 'ä@@', '\u2028x']])
         assert text == 'b 2\na 1\nä@@ 1\n\u2028x 1\n'
         path.write_bytes(text.encode())
         assert Vocabulary.load(path).tokens[4:] == ['b', 'a', 'ä@@', '\u2028x']

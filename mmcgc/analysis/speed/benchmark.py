@@ -8,9 +8,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import itertools
-import platform
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -19,7 +17,7 @@ from torch import Tensor, nn
 
 from mmcgc.layers import gated_layers
 
-from ...apis.device import usable_device
+from ...apis.device import device_name, usable_device
 from ..network import build_network, input_shape
 from ..tables import markdown_table
 from .by_turns import first_tensor, measure
@@ -98,7 +96,7 @@ def benchmark(
         raise ValueError(f"no layer of {config} has a gate: give one with conv_cfg=dict(type='CGConv')")
     cases = _layers(network, sample, batch) if by_layer else [('network', 1, network, (sample,))]
     setting = dict(
-        device=_device_name(device),
+        device=device_name(device),
         threads=torch.get_num_threads(),
         batch=batch,
         layout='channels-last' if channels_last else 'contiguous',
@@ -266,12 +264,3 @@ def _check_parity(variants: dict[str, nn.Module], inputs: tuple[Tensor, ...]) ->
         error = float((a - b).abs().max() / a.abs().max())
         if not error < TOLERANCE:
             raise RuntimeError(f'{one} and {other} differ by {error:.1e} of the largest output')
-
-
-def _device_name(device: str) -> str:
-    if torch.device(device).type == 'cuda':
-        return torch.cuda.get_device_name(device)
-    about = Path('/proc/cpuinfo')
-    lines = about.read_text().splitlines() if about.exists() else []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or 'CPU'

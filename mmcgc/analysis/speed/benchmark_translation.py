@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import statistics
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -16,13 +14,15 @@ from mmengine.runner import load_checkpoint
 from mmengine.utils import get_git_hash
 from torch import Tensor
 
-from ...apis.device import usable_device
+from ...apis.device import device_name, usable_device
 from ...datasets.translation import TokenBatchSampler
+from ...engine.cost import peak_resident_bytes
 from ...models.translation import EOS, PAD
 from ...progress import tracked
 from ...registry import DATASETS, MODELS
 from ..tables import markdown_table
 from .peak_memory import now
+from .percentiles import percentiles
 
 COLUMNS = (
     'config',
@@ -159,17 +159,12 @@ def _measure(
             samples = [sample for batch in batches for sample in model(batch, mode='predict')]
             seconds.append(now(torch.device(device)) - start)
             written = sum(len(sample.tokens) + 1 for sample in samples)
-    speeds = sorted(len(data) / s for s in seconds)
-    if len(speeds) > 1:
-        p20, *_, p80 = statistics.quantiles(speeds, n=5, method='inclusive')
-    else:
-        p20 = p80 = speeds[0]
-    median = statistics.median(speeds)
+    p20, median, p80 = percentiles([len(data) / s for s in seconds])
     return dict(
         config=Path(path).stem,
         weights='trained' if checkpoint else 'random',
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        device=_name(device),
+        device=device_name(device),
         threads=torch.get_num_threads(),
         dtype='bfloat16' if bfloat16 else 'float32',
         beam=model.search['beam'],
@@ -208,11 +203,7 @@ def _check_scores(model: torch.nn.Module, inputs: Tensor) -> None:
             )
 
 
-def _name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if torch.device(device).type == 'cuda' else device
-
-
 def _peak_mib(device: str) -> float:
     if torch.device(device).type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return peak_resident_bytes() / 2**20

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader
 from ...datasets import RawframeDataset, VideoDataset
 from ...progress import tracked
 from ..tables import markdown_table
+from .percentiles import percentiles
 
 SUFFIXES = ('.avi', '.mkv', '.mp4', '.webm')
 JPEG_QUALITY = 95
@@ -61,8 +61,7 @@ def benchmark(
     with tempfile.TemporaryDirectory() as folder:
         sources = _datasets(paths[:clips], Path(folder), frames, clips, crop)
         for name, count in tracked(list(itertools.product(sources, workers))):
-            speeds = sorted(_speeds(sources[name], count, repeats))
-            p20, *_, p80 = statistics.quantiles(speeds, n=5, method='inclusive')
+            p20, median, p80 = percentiles(_speeds(sources[name], count, repeats))
             rows.append(
                 dict(
                     source=name,
@@ -70,7 +69,7 @@ def benchmark(
                     frames=frames,
                     workers=count,
                     p20=p20,
-                    p50=statistics.median(speeds),
+                    p50=median,
                     p80=p80,
                 )
             )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...progress import tracked
 from .peak_memory import now, peak_bytes
+from .percentiles import percentiles
 
 _TURN = 0.01  # seconds that a turn on a GPU lasts at least
 
@@ -49,11 +50,11 @@ def measure(
     results = {}
     for arm, run in eager.items():
         ratios = [own / plain for own, plain in zip(seconds[arm], seconds['plain'], strict=True)]
-        low, *_, high = statistics.quantiles(ratios, n=5, method='inclusive') if repeats > 1 else ratios * 2
+        low, median, high = percentiles(ratios)
         results[arm] = dict(
             ms=round(statistics.median(seconds[arm]) * 1e3, 3),
             ratio_p20=round(low, 3),
-            ratio=round(statistics.median(ratios), 3),
+            ratio=round(median, 3),
             ratio_p80=round(high, 3),
             peak_mib=round(peak_bytes(run, device) / 2**20, 1),
             first_s=round(first[arm], 3),

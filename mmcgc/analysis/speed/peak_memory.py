@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import resource
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+from ...engine.cost import peak_resident_bytes
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # the constants M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 
@@ -35,9 +36,9 @@ def peak_bytes(run: Callable[[], None], device: torch.device) -> int:
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
     if sys.platform != 'linux':
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_resident_bytes()
         run()
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == 'darwin' else 1024)
+        return peak_resident_bytes() - before
     trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
     if trim is not None:  # glibc
         trim(0)

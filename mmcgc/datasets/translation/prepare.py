@@ -12,7 +12,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from ...extras import import_extra
-from ...models.translation.vocabulary import count_tokens
+from ...models.translation.vocabulary import vocabulary_text
 from ...progress import tracked
 from ...whole_file import check_outputs, write_whole_files
 from .forms import check_form
@@ -119,7 +119,7 @@ def prepare_corpus(
             lines = [' '.join(bpe.segment_tokens(pair[side].split())) for pair in tracked(words[name])]
             contents[f'{name}.{language}'] = _join(lines)
             if name == 'train':
-                contents[f'vocab.{language}'] = count_tokens(line.split() for line in lines)
+                contents[f'vocab.{language}'] = vocabulary_text(line.split() for line in lines)
     for name in ('valid', 'test'):
         references = [detokenise(pair[1], en) if tokenised else pair[1] for pair in raw[name]]
         contents[f'{name}.detok.{en}'] = _join(references)

@@ -71,7 +71,7 @@ class Vocabulary:
         return cls(tokens)
 
 
-def count_tokens(lines: Iterable[list[str]]) -> str:
+def vocabulary_text(lines: Iterable[list[str]]) -> str:
     """Make the content of a vocabulary file: the tokens of tokenised lines and their counts, most frequent first."""
     counts = Counter(token for line in lines for token in line)
     for special in SPECIALS:
