@@ -83,7 +83,7 @@ def test_a_config_in_the_work_directory_is_not_written_over(tiny, trained, own_s
     """MMEngine copies the config, with all that the command line changes, to its name in the work directory."""
     config = tmp_path / 'mine.py'
     config.write_text(f'# by hand\n_base_ = {str(tiny.config)!r}\n')
-    options = dict(work_dir=str(tmp_path), cfg_options={'train_cfg.max_epochs': 1, 'experiment_name': tmp_path.name})
+    options = dict(work_dir=str(tmp_path), cfg_options={'train_cfg.max_epochs': 1})
     if tool == 'train':
         launch.train(str(config), no_validate=True, **options)
     else:

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import itertools
 import os
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from ..engine.vocabulary_match import VocabularyMatchHook
 from ..whole_file import check_outputs, whole_file
 from .distributed import prepare_cpu_distributed
 from .stop import clean_stop
+
+_runner_numbers = itertools.count(1)
 
 
 def train(
@@ -227,6 +230,7 @@ def build_runner(cfg: Config, exact: bool) -> Runner:
     if checkpoint and ':' not in checkpoint and not os.path.isfile(os.path.expanduser(checkpoint)):
         raise FileNotFoundError(f'no checkpoint {checkpoint!r} here ({os.getcwd()})')
     prepare_cpu_distributed(cfg)
+    _use_own_name(cfg)
     if cfg.filename and Path(cfg.filename).resolve() == Path(cfg.work_dir, Path(cfg.filename).name).resolve():
         cfg = Config(cfg.to_dict())  # without a name, so that MMEngine writes its copy beside the file and not over it
     try:
@@ -243,6 +247,13 @@ def build_runner(cfg: Config, exact: bool) -> Runner:
     if not any(isinstance(hook, ClipsHook) for hook in runner.hooks):
         runner.register_hook(ClipsHook())
     return runner
+
+
+def _use_own_name(cfg: Config) -> None:
+    """Add to the experiment's name the number of its runner in this process, from the second one on."""
+    number = next(_runner_numbers)
+    if number > 1:  # MMEngine lets runs of one name that start in one second share their log and best score
+        cfg.experiment_name = f'{cfg.get("experiment_name") or Path(cfg.filename or "run").stem}_{number}'
 
 
 def _unknown_layers(node, scope: str | None = None) -> list[str]:

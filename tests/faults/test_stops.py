@@ -32,12 +32,11 @@ class Strike(Hook):
 
 
 def train(tiny, tmp_path, **options):
-    own_log = dict(experiment_name=tmp_path.name)  # by default two trainings that start in one second share theirs
     return launch.train(
         str(tiny.config),
         work_dir=str(tmp_path),
         no_validate=True,
-        cfg_options={'custom_hooks': [dict(type='Strike')], **own_log, **options},
+        cfg_options={'custom_hooks': [dict(type='Strike')], **options},
     )
 
 
